@@ -1,0 +1,7 @@
+"""`python -m mdflow VERB ...`."""
+
+import sys
+
+from mdflow.commands import main
+
+sys.exit(main())

@@ -1,0 +1,40 @@
+"""The command line: `mdflow VERB ...`, one module a verb.
+
+This is the top room of the house: it may import teachers, which the library below never does.
+"""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from mdflow.errors import InputError
+
+VERBS = {
+    "pretrain": "learn a network from unlabelled video",
+    "distill": "let a teacher and a student network teach each other on unlabelled video",
+    "evaluate": "measure a network on Sintel, KITTI and other labelled sets",
+    "predict": "flow of a pair, a folder of frames or a video",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb; return the exit status: 0, or 2 for input that cannot be used."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    parser = argparse.ArgumentParser(prog="mdflow", description="Optical flow learned from unlabelled video.")
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items()))
+    verb = parser.parse_args(arguments[:1]).verb
+    # A verb's module is imported only when it is used: `mdflow --help` answers without loading torch.
+    module = importlib.import_module(f"mdflow.commands.{verb}")
+    verb_parser = argparse.ArgumentParser(prog=f"mdflow {verb}", description=module.__doc__)
+    module.add_arguments(verb_parser)
+    verb_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parsed = verb_parser.parse_args(arguments[1:])
+    try:
+        module.run(parsed)
+    except InputError as error:
+        if parsed.debug:
+            raise
+        print(f"mdflow {verb}: {error}", file=sys.stderr)
+        return 2
+    return 0

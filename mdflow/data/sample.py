@@ -1,0 +1,37 @@
+"""What every dataset yields: one pair of frames and whatever is known about its flow."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pair of frames, with ground truth where the dataset has it.
+
+    Images are (H,W,3) uint8 RGB, flows (H,W,2) float32 in pixels, masks (H,W) bool.
+    `valid1` marks the pixels of frame 1 whose flow12 is known, `visible1` those that frame 2 also shows
+    (not occluded, not out of frame). A field that the dataset does not have is None.
+    `name` is unique in its dataset and made of path parts, such as "alley_1/frame_0001".
+    """
+
+    name: str
+    image1: np.ndarray
+    image2: np.ndarray
+    flow12: np.ndarray | None = None
+    valid1: np.ndarray | None = None
+    visible1: np.ndarray | None = None
+    flow21: np.ndarray | None = None
+    valid2: np.ndarray | None = None
+    visible2: np.ndarray | None = None
+
+
+class Dataset(Protocol):
+    """A map-style dataset of pairs, in a fixed order."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...

@@ -1,0 +1,58 @@
+"""The contract of every network: two images in, a list of flows out."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from mdflow.errors import InputError
+
+Features = list[Tensor]
+
+
+class FlowNetwork(nn.Module, ABC):
+    """A network that estimates the flow from image1 to image2.
+
+    Images are (B,3,H,W) float32 RGB in [0,1], H and W multiples of `stride`. The result is a list of
+    (B,2,h,w) flows, coarse to fine or first to last iteration, each in pixels of its own grid; the last
+    one has the images' resolution. Training and evaluation give the same type. What a release did to its
+    images (mean subtraction, BGR, div_flow) happens inside.
+    """
+
+    stride: int
+
+    @abstractmethod
+    def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
+        """Per-image tensors, in the same layout for both images, the batch dimension first."""
+
+    @abstractmethod
+    def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
+        """Flows from the image of features1 to the image of features2."""
+
+    def forward(self, image1: Tensor, image2: Tensor) -> list[Tensor]:
+        """Flows from image1 to image2, the last at full resolution."""
+        check_images(image1, image2, self.stride)
+        return self.estimate(*self.encode(image1, image2))
+
+    def both_directions(self, image1: Tensor, image2: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Flows of both temporal directions (flows12, flows21), each image encoded once."""
+        check_images(image1, image2, self.stride)
+        features1, features2 = self.encode(image1, image2)
+        forward = [torch.cat([a, b]) for a, b in zip(features1, features2, strict=True)]
+        backward = [torch.cat([b, a]) for a, b in zip(features1, features2, strict=True)]
+        halves = [flow.chunk(2) for flow in self.estimate(forward, backward)]
+        return [half[0] for half in halves], [half[1] for half in halves]
+
+
+def check_images(image1: Tensor, image2: Tensor, stride: int) -> None:
+    """Raise InputError unless both are (B,3,H,W) of one size that is a multiple of stride."""
+    if image1.shape != image2.shape or image1.dim() != 4 or image1.shape[1] != 3:
+        raise InputError(
+            f"Expected two images of one shape (B,3,H,W), got {tuple(image1.shape)} and {tuple(image2.shape)}."
+        )
+    height, width = image1.shape[-2:]
+    if height % stride or width % stride:
+        raise InputError(
+            f"The network needs height and width to be multiples of {stride}, got {height}x{width}; "
+            "use mdflow.Predictor, which pads or resizes and undoes it."
+        )
