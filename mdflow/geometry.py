@@ -1,0 +1,84 @@
+"""Where pixels go: coordinates, warping, resizing of flows, the range map."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def coordinate_grid(height: int, width: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Pixel coordinates (x, y) as (1,2,height,width); pixel centres are integers."""
+    y, x = torch.meshgrid(
+        torch.arange(height, device=device, dtype=dtype),
+        torch.arange(width, device=device, dtype=dtype),
+        indexing="ij",
+    )
+    return torch.stack([x, y])[None]
+
+
+def sample(image: Tensor, points: Tensor, padding: str = "zeros", align_corners: bool = True) -> Tensor:
+    """Bilinear values of image (B,C,H,W) at points (B,2,h,w) in its pixel coordinates.
+
+    Outside the image there is zero, or with padding="border" its edge. align_corners=False reproduces
+    releases that normalise by size−1 and forget the keyword: they sample up to half a pixel off.
+    """
+    height, width = image.shape[-2:]
+    scale = points.new_tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)]).view(1, 2, 1, 1)
+    grid = (points * scale - 1).permute(0, 2, 3, 1)
+    return F.grid_sample(image, grid, padding_mode=padding, align_corners=align_corners)
+
+
+def warp(
+    image2: Tensor, flow12: Tensor, padding: str = "zeros", align_corners: bool = True, origin: Tensor | None = None
+) -> Tensor:
+    """Image 2 (B,C,H,W) seen from frame 1: its value at x + flow12(x), flow12 (B,2,h,w) in pixels.
+
+    `origin` (B,2) is the place of flow12's first pixel in image2, for the full-image warping of crops
+    (SMURF, Stone et al. 2021, section 3.3): a crop's loss then looks at the whole second frame.
+    """
+    points = coordinate_grid(*flow12.shape[-2:], flow12.device, flow12.dtype) + flow12
+    if origin is not None:
+        points = points + origin[:, :, None, None]
+    return sample(image2, points, padding, align_corners)
+
+
+def inside_frame(flow12: Tensor, size: tuple[int, int] | None = None, origin: Tensor | None = None) -> Tensor:
+    """Mask (B,1,h,w) of the pixels whose target x + flow12(x) lies in a frame of `size` (height, width)."""
+    height, width = size or flow12.shape[-2:]
+    points = coordinate_grid(*flow12.shape[-2:], flow12.device, flow12.dtype) + flow12
+    if origin is not None:
+        points = points + origin[:, :, None, None]
+    x, y = points.split(1, dim=1)
+    return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).to(flow12.dtype)
+
+
+def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
+    """Flow (B,2,h,w) brought to `size` (height, width); its values are scaled with the grid."""
+    height, width = flow.shape[-2:]
+    if (height, width) == tuple(size):
+        return flow
+    scale = flow.new_tensor([size[1] / width, size[0] / height]).view(1, 2, 1, 1)
+    shrink = size[0] < height
+    return F.interpolate(flow, size, mode="bilinear", align_corners=False, antialias=shrink) * scale
+
+
+def range_map(flow21: Tensor) -> Tensor:
+    """How much of frame 2 lands on each pixel of frame 1, (B,1,H,W): every pixel splat bilinearly along flow21.
+
+    About 1 where frame 1 is seen in frame 2, 0 where nothing points to it (Wang et al., CVPR 2018).
+    """
+    batch, _, height, width = flow21.shape
+    points = coordinate_grid(height, width, flow21.device, flow21.dtype) + flow21
+    corner = points.floor()
+    fraction = points - corner
+    count = flow21.new_zeros(batch, height * width + 1)
+    for step_x in (0, 1):
+        for step_y in (0, 1):
+            x, y = corner[:, 0] + step_x, corner[:, 1] + step_y
+            weight = (fraction[:, 0] if step_x else 1 - fraction[:, 0]) * (
+                fraction[:, 1] if step_y else 1 - fraction[:, 1]
+            )
+            inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+            # What falls outside goes to one waste cell, so that no index depends on the data.
+            index = torch.where(inside, y * width + x, torch.full_like(x, height * width)).long()
+            count.scatter_add_(1, index.flatten(1), weight.flatten(1))
+    return count[:, : height * width].view(batch, 1, height, width)
