@@ -1,0 +1,124 @@
+"""FastFlowNet (Kong, Shen & Yang, ICRA 2021): the light network that mdflow deploys."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mdflow.correlation import local_correlation
+from mdflow.geometry import resize_flow, warp
+from mdflow.networks.layers import convolution, normalize_features
+from mdflow.networks.network import Features, FlowNetwork
+
+RADIUS = 4
+FINEST, COARSEST = 2, 6  # pyramid levels, at 1/4 and 1/64 of the image
+
+
+def center_dense_displacements() -> list[tuple[int, int]]:
+    """The 53 of 81 displacements that the cost volume keeps: all near the centre, a checkerboard beyond."""
+    steps = range(-RADIUS, RADIUS + 1)
+    return [(dy, dx) for dy in steps for dx in steps if max(abs(dy), abs(dx)) <= 2 or (dy + dx) % 2 == 0]
+
+
+DISPLACEMENTS = center_dense_displacements()
+
+
+class ShuffleDecoder(nn.Module):
+    """Cost volume, features and coarser flow to a flow: grouped convolutions with channel shuffle."""
+
+    def __init__(self, inputs: int, groups: int = 3) -> None:
+        super().__init__()
+        self.groups = groups
+        self.conv1 = convolution(inputs, 96)
+        self.conv2 = convolution(96, 96, groups=groups)
+        self.conv3 = convolution(96, 96, groups=groups)
+        self.conv4 = convolution(96, 96, groups=groups)
+        self.conv5 = convolution(96, 64)
+        self.conv6 = convolution(64, 32)
+        self.conv7 = nn.Conv2d(32, 2, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv1(x)
+        for layer in (self.conv2, self.conv3, self.conv4):
+            x = F.channel_shuffle(layer(x), self.groups)
+        return self.conv7(self.conv6(self.conv5(x)))
+
+
+class FastFlowNet(FlowNetwork):
+    """FastFlowNet: 1.37 M parameters, head-enhanced pooling pyramid, centre-dense cost volume.
+
+    `normalize`: divide features by their statistics before the cost volume (see `normalize_features`);
+    needed to train from scratch, off in the released weights.
+    """
+
+    stride = 64
+    div_flow = 20.0  # the decoders work in units of 20 pixels of the full image
+
+    def __init__(self, normalize: bool = True) -> None:
+        super().__init__()
+        self.normalize = normalize
+        self.pconv1_1, self.pconv1_2 = convolution(3, 16, stride=2), convolution(16, 16)
+        self.pconv2_1, self.pconv2_2, self.pconv2_3 = (
+            convolution(16, 32, stride=2),
+            convolution(32, 32),
+            convolution(32, 32),
+        )
+        self.pconv3_1, self.pconv3_2, self.pconv3_3 = (
+            convolution(32, 64, stride=2),
+            convolution(64, 64),
+            convolution(64, 64),
+        )
+        self.rconv2 = convolution(32, 32)
+        for level in range(3, COARSEST + 1):
+            setattr(self, f"rconv{level}", convolution(64, 32))
+            setattr(self, f"up{level}", nn.ConvTranspose2d(2, 2, 4, 2, 1))
+        for level in range(FINEST, COARSEST + 1):
+            setattr(self, f"decoder{level}", ShuffleDecoder(len(DISPLACEMENTS) + 32 + 2))
+        self.apply(initialize)
+
+    def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
+        """Feature maps of levels 2 to 6, images centred by one scalar mean of the pair (MDFlow's release)."""
+        images = torch.cat([image1, image2])
+        mean = torch.stack([image1, image2]).mean(dim=(0, 2, 3, 4), keepdim=True)[0]
+        x = images - mean.repeat(2, 1, 1, 1)
+        x = self.pconv1_2(self.pconv1_1(x))
+        x = self.pconv2_3(self.pconv2_2(self.pconv2_1(x)))
+        levels = [x, self.pconv3_3(self.pconv3_2(self.pconv3_1(x)))]
+        while len(levels) <= COARSEST - FINEST:
+            levels.append(F.avg_pool2d(levels[-1], 2))
+        halves = [level.chunk(2) for level in levels]
+        return [half[0] for half in halves], [half[1] for half in halves]
+
+    def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
+        """Flows at 1/64, 1/32, 1/16, 1/8, 1/4 and full resolution."""
+        flow, flows = None, []
+        for level in range(COARSEST, FINEST - 1, -1):
+            feature1, feature2 = features1[level - FINEST], features2[level - FINEST]
+            flow = self.estimate_level(level, feature1, feature2, flow)
+            flows.append(flow * (self.div_flow / 2**level))
+        height, width = flows[-1].shape[-2:]
+        flows.append(resize_flow(flows[-1], (height * 2**FINEST, width * 2**FINEST)))
+        return flows
+
+    def estimate_level(
+        self, level: int, feature1: Tensor, feature2: Tensor, coarser: Tensor | None
+    ) -> Tensor:
+        """The level's flow in units of div_flow, from the flow of the next coarser level."""
+        if coarser is None:
+            upsampled = feature1.new_zeros(feature1.shape[0], 2, *feature1.shape[-2:])
+            warped2 = feature2
+        else:
+            upsampled = getattr(self, f"up{level + 1}")(coarser)
+            warped2 = warp(feature2, upsampled * (self.div_flow / 2**level))
+        matched1, matched2 = normalize_features(feature1, warped2) if self.normalize else (feature1, warped2)
+        cost = local_correlation(matched1, matched2, RADIUS, DISPLACEMENTS)
+        cost = F.leaky_relu(cost, 0.1)
+        decoder = getattr(self, f"decoder{level}")
+        flow = decoder(torch.cat([cost, getattr(self, f"rconv{level}")(feature1), upsampled], dim=1))
+        return flow if coarser is None else flow + upsampled
+
+
+def initialize(module: nn.Module) -> None:
+    """He's initialisation for convolutions, biases zero; as FlowNet and its successors."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="leaky_relu", a=0.1)
+        nn.init.zeros_(module.bias)

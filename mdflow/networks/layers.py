@@ -1,0 +1,26 @@
+"""Blocks that several networks share."""
+
+import torch
+from torch import Tensor, nn
+
+
+def convolution(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1
+) -> nn.Sequential:
+    """A convolution that keeps the size (up to its stride), then LeakyReLU of slope 0.1."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups),
+        nn.LeakyReLU(0.1, inplace=True),
+    )
+
+
+def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Tensor]:
+    """Both maps centred and divided by their standard deviation, statistics of the pair together.
+
+    Taken over space and channels, for each pair of the batch (UFlow, Jonschkowski et al., ECCV 2020,
+    section 4.1). Without it a FastFlowNet trained from scratch sits at zero flow for thousands of steps.
+    """
+    both = torch.stack([features1, features2], dim=1)
+    variance, mean = torch.var_mean(both, dim=(1, 2, 3, 4), keepdim=True, correction=0)
+    both = (both - mean) * (variance + 1e-6).rsqrt()
+    return both[:, 0], both[:, 1]
