@@ -46,7 +46,7 @@ def endpoint_error(flow: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def fl_outliers(error: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Outliers as KITTI-2015 counts them, (H,W) bool: error > 3 px and > 5 % of the true flow (Menze & Geiger)."""
+    """Outliers as KITTI-2015 counts them, (H,W) bool: error > 3 px and > 5 % of the true flow."""
     speed = np.linalg.norm(truth, axis=-1)
     # Written as "not within", so that a NaN counts as an outlier.
     return ~(error <= 3) & ~(error <= 0.05 * speed)

@@ -1,0 +1,117 @@
+"""Pictures of flows, (H,W,3) uint8 RGB: by colour, occlusion, error, and panels of them with labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mdflow.errors import InputError
+
+# The colour wheel of Baker et al. (IJCV 2011): hues at these places of a circle of 55 steps, linear between.
+WHEEL_PLACES = np.array([0, 15, 21, 25, 36, 49, 55])
+WHEEL_COLOURS = np.array(
+    [[255, 0, 0], [255, 255, 0], [0, 255, 0], [0, 255, 255], [0, 0, 255], [255, 0, 255], [255, 0, 0]]
+)
+UNKNOWN_COLOUR = (0, 0, 0)
+LABEL_HEIGHT = 16
+GAP = 2
+
+
+def flow_to_colour(
+    flow: np.ndarray, largest: float | None = None, valid: np.ndarray | None = None
+) -> np.ndarray:
+    """Flow (H,W,2) by colour: the hue is the direction, white is standing still (Baker et al. 2011).
+
+    `largest` is the speed in pixels that has full colour, by default the fastest known pixel's; what is
+    faster gets darker. Pixels that are not finite or not `valid` (H,W) are black.
+    """
+    known = np.isfinite(flow).all(axis=-1)
+    if valid is not None:
+        known &= valid
+    flow = np.where(known[..., None], flow, 0)
+    speed = np.linalg.norm(flow, axis=-1)
+    speed = speed / max(float(speed.max()) if largest is None else largest, 1e-6)
+    place = (np.arctan2(-flow[..., 1], -flow[..., 0]) / np.pi + 1) / 2 * WHEEL_PLACES[-1]
+    hue = np.stack([np.interp(place, WHEEL_PLACES, channel) for channel in WHEEL_COLOURS.T], axis=-1)
+    speed = speed[..., None]
+    colour = np.where(speed <= 1, 255 - speed * (255 - hue), 0.75 * hue)
+    colour[~known] = UNKNOWN_COLOUR
+    return colour.round().astype(np.uint8)
+
+
+def typical_speed(flow: np.ndarray) -> float:
+    """The speed that 99 % of the known pixels stay below, in pixels: a `largest` for flow_to_colour."""
+    speed = np.linalg.norm(flow, axis=-1)
+    return float(np.quantile(speed[np.isfinite(speed)], 0.99)) if np.isfinite(speed).any() else 0.0
+
+
+def occlusion_image(visible: np.ndarray) -> np.ndarray:
+    """Mask (H,W), 1 = visible, as a picture: the occluded pixels are white."""
+    return _gray_to_rgb((255 * (1 - visible.astype(np.float32))).round().astype(np.uint8))
+
+
+def error_image(error: np.ndarray, valid: np.ndarray | None = None, largest: float = 10.0) -> np.ndarray:
+    """Error (H,W) in pixels from black (0) over red to white (`largest` or more); unknown is gray."""
+    known = np.isfinite(error)
+    if valid is not None:
+        known &= valid
+    share = np.clip(np.where(known, error, 0) / largest, 0, 1)
+    picture = cv2.applyColorMap((255 * share).round().astype(np.uint8), cv2.COLORMAP_HOT)[..., ::-1].copy()
+    picture[~known] = 128
+    return picture
+
+
+def panel(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[Sequence[str]] = ()) -> np.ndarray:
+    """One picture from rows of pictures (h,w,3) or (h,w), each cell resized to the first one's size.
+
+    `labels` has the cells' captions in the same layout; rows or ends of rows may be missing. Rows of
+    unequal length are filled with white.
+    """
+    if not rows or not rows[0]:
+        raise InputError("A panel needs at least one row with one picture.")
+    height, width = rows[0][0].shape[:2]
+    columns = max(len(row) for row in rows)
+    caption = LABEL_HEIGHT if any(text for row in labels for text in row) else 0
+    canvas = np.full(
+        (len(rows) * (height + caption + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8
+    )
+    for i, row in enumerate(rows):
+        for j, picture in enumerate(row):
+            top, left = i * (height + caption + GAP), j * (width + GAP)
+            cell = canvas[top : top + caption + height, left : left + width]
+            cell[caption:] = _resized(picture, (height, width))
+            if i < len(labels) and j < len(labels[i]):
+                _write(cell[:caption], labels[i][j])
+    return canvas
+
+
+def save_png(path: str | Path, picture: np.ndarray) -> None:
+    """Write a picture (H,W,3) or (H,W) uint8 as PNG, making its folder; InputError when that fails."""
+    path = Path(path)
+    encoded = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)[1]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded.tobytes())
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}); choose a folder that you may write to."
+        ) from error
+
+
+def _gray_to_rgb(picture: np.ndarray) -> np.ndarray:
+    return np.repeat(picture[..., None], 3, axis=-1) if picture.ndim == 2 else picture
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if picture.shape[:2] != size:
+        picture = cv2.resize(picture, (size[1], size[0]), interpolation=cv2.INTER_AREA)
+    return _gray_to_rgb(picture)
+
+
+def _write(strip: np.ndarray, text: str) -> None:
+    # The built-in font has no accents or Greek: a caption is plain ASCII. Drawn on a copy, since a slice of
+    # the canvas is not contiguous.
+    drawn = np.ascontiguousarray(strip)
+    cv2.putText(drawn, text, (2, LABEL_HEIGHT - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+    strip[:] = drawn
