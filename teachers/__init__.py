@@ -1,0 +1,75 @@
+"""Networks ready to teach: which release each comes from, and `load`."""
+
+from pathlib import Path
+
+from mdflow.checkpoint import fit_weights, read_network
+from mdflow.errors import InputError
+from mdflow.networks import NETWORKS, create
+from mdflow.networks.network import FlowNetwork
+from teachers import fastflownet, raft, raft_mdflow, raft_small
+from teachers.release import Release, read_release
+
+RELEASES: dict[str, Release] = {
+    "fastflownet": fastflownet.RELEASE,
+    "raft": raft.RELEASE,
+    "raft_small": raft_small.RELEASE,
+    "raft_mdflow": raft_mdflow.RELEASE,
+}
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def load(name: str, checkpoint: str | Path | None = None, **options: object) -> FlowNetwork:
+    """The network `name` with weights, in evaluation mode.
+
+    `checkpoint` is a released file as it was published (.pth, .pt) or one of mdflow's (.safetensors);
+    without it the weights shipped with mdflow are taken. `options` are the constructor's keywords and
+    replace those of the release or file. Raises InputError for an unknown name and for weights that
+    cannot be read or do not fit.
+    """
+    if name not in RELEASES and name not in NETWORKS:
+        raise InputError(f"Unknown network '{name}'; choose from {', '.join({**NETWORKS, **RELEASES})}.")
+    if checkpoint is None:
+        network = load_shipped(name, options)
+    elif Path(checkpoint).suffix == ".safetensors":
+        network = load_own(name, Path(checkpoint), options)
+    else:
+        network = load_release(name, Path(checkpoint), options)
+    return network.eval()
+
+
+def load_shipped(name: str, options: dict[str, object]) -> FlowNetwork:
+    """The weights in teachers/weights; a network without parameters needs none."""
+    path = WEIGHTS / f"{name}.safetensors"
+    if path.exists():
+        return load_own(name, path, options)
+    if name in NETWORKS and name not in RELEASES:
+        network = create(name, **options)
+        if not list(network.parameters()):
+            return network
+    raise InputError(f"mdflow ships no weights for '{name}'; give a checkpoint file.{where_to_find(name)}")
+
+
+def load_own(name: str, path: Path, options: dict[str, object]) -> FlowNetwork:
+    """The network that mdflow.checkpoint.save_network wrote."""
+    recorded_name, recorded, state = read_network(path)
+    expected = RELEASES[name].network if name in RELEASES else name
+    if recorded_name != expected:
+        raise InputError(f"'{path}' holds the network '{recorded_name}', expected '{expected}'.")
+    network = create(recorded_name, **{**recorded, **options})
+    fit_weights(network, state, path)
+    return network
+
+
+def load_release(name: str, path: Path, options: dict[str, object]) -> FlowNetwork:
+    """The network of a released file, with that release's own options."""
+    if name not in RELEASES:
+        raise InputError(f"No release of '{name}' is known; give a .safetensors file instead of '{path}'.")
+    release = RELEASES[name]
+    network = create(release.network, **{**release.options, **options})
+    fit_weights(network, release.convert(read_release(path)), path)
+    return network
+
+
+def where_to_find(name: str) -> str:
+    """The sentence that says where a release can be had."""
+    return f" The original is at {RELEASES[name].source}." if name in RELEASES else ""

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
 from mdflow.geometry import resize_flow, warp
-from mdflow.networks.layers import convolution, normalize_features
+from mdflow.networks.layers import convolution, normalize_features, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 
 RADIUS = 4
@@ -77,10 +77,7 @@ class FastFlowNet(FlowNetwork):
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """Feature maps of levels 2 to 6, images centred by one scalar mean of the pair (MDFlow's release)."""
-        images = torch.cat([image1, image2])
-        mean = torch.stack([image1, image2]).mean(dim=(0, 2, 3, 4), keepdim=True)[0]
-        x = images - mean.repeat(2, 1, 1, 1)
-        x = self.pconv1_2(self.pconv1_1(x))
+        x = self.pconv1_2(self.pconv1_1(torch.cat(subtract_mean(image1, image2))))
         x = self.pconv2_3(self.pconv2_2(self.pconv2_1(x)))
         levels = [x, self.pconv3_3(self.pconv3_2(self.pconv3_1(x)))]
         while len(levels) <= COARSEST - FINEST:

@@ -24,3 +24,9 @@ def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Te
     variance, mean = torch.var_mean(both, dim=(1, 2, 3, 4), keepdim=True, correction=0)
     both = (both - mean) * (variance + 1e-6).rsqrt()
     return both[:, 0], both[:, 1]
+
+
+def subtract_mean(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
+    """Both images minus one scalar for each pair: its mean over frames, channels and pixels (MDFlow's release)."""
+    mean = (image1.mean(dim=(1, 2, 3), keepdim=True) + image2.mean(dim=(1, 2, 3), keepdim=True)) / 2
+    return image1 - mean, image2 - mean

@@ -1,0 +1,63 @@
+"""A network in one .safetensors file: its weights, its name and its constructor's options."""
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from mdflow.errors import InputError
+from mdflow.networks import create
+from mdflow.networks.network import FlowNetwork
+
+
+def save_network(path: Path, network: nn.Module, name: str, options: dict[str, object]) -> None:
+    """Write `network`, made by create(name, **options), to `path`; if interrupted, the old file stays."""
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    description = {"network": name, "options": json.dumps(options)}
+    partial = path.with_name(path.name + ".partial")
+    save_file(state, partial, metadata=description)
+    partial.replace(path)
+
+
+def load_network(path: Path, **options: object) -> FlowNetwork:
+    """The network that save_network wrote to `path`; `options` replace recorded ones.
+
+    Raises InputError if the file is not such a file or its weights do not fit the network it names.
+    """
+    name, recorded, state = read_network(path)
+    network = create(name, **{**recorded, **options})
+    fit_weights(network, state, path)
+    return network
+
+
+def read_network(path: Path) -> tuple[str, dict[str, object], dict[str, Tensor]]:
+    """(network name, constructor options, state dict) of a file written by save_network."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = file.metadata() or {}
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"Cannot read the weights '{path}': {error}.") from error
+    if not {"network", "options"} <= description.keys():
+        raise InputError(f"'{path}' does not say which network it holds; expected a file written by mdflow.")
+    return description["network"], json.loads(description["options"]), state
+
+
+def fit_weights(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    """Load `state` into `network`; raise InputError with every key or shape that does not fit."""
+    expected = network.state_dict()
+    problems = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
+        "of another shape": [
+            f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+            for key in expected
+            if key in state and state[key].shape != expected[key].shape
+        ],
+    }
+    found = [f"{kind}: {', '.join(keys)}" for kind, keys in problems.items() if keys]
+    if found:
+        raise InputError(f"The weights in '{path}' do not fit {type(network).__name__}; {'; '.join(found)}.")
+    network.load_state_dict(state)

@@ -1,0 +1,89 @@
+"""RAFT's matching cost: every pixel of frame 1 against a window around its current match in frame 2.
+
+Both classes give the same numbers (Teed & Deng, ECCV 2020, section 3.2). AllPairs computes the whole
+cost once, O((H·W)²) memory; OnDemand computes it again at each lookup, a few pixels of frame 1 at a
+time, O(H·W) memory. One is fast, the other small.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from mdflow.geometry import sample
+
+LEVELS = 4
+QUERIES = 256  # pixels of frame 1 that OnDemand holds at a time: its cost is then as large as the features
+
+
+class AllPairs:
+    """The cost of all pairs, computed once."""
+
+    def __init__(self, features1: Tensor, features2: Tensor, radius: int, align_corners: bool = True) -> None:
+        self.window, self.align_corners = window_offsets(radius, features1), align_corners
+        self.pyramid = cost_pyramid(as_queries(features1), features2)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), pixels of features2."""
+        costs = look_up(self.pyramid, as_queries(points), self.window, self.align_corners)
+        return costs.transpose(1, 2).unflatten(2, points.shape[-2:]).contiguous()
+
+
+class OnDemand:
+    """The same costs for little memory, computed again at each lookup and in the backward pass."""
+
+    def __init__(self, features1: Tensor, features2: Tensor, radius: int, align_corners: bool = True) -> None:
+        self.window, self.align_corners = window_offsets(radius, features1), align_corners
+        self.queries, self.features2 = as_queries(features1), features2
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), pixels of features2."""
+        parts = zip(self.queries.split(QUERIES, dim=1), as_queries(points).split(QUERIES, dim=1), strict=True)
+        costs = [checkpoint(self.match, queries, targets, use_reentrant=False) for queries, targets in parts]
+        return torch.cat(costs, dim=1).transpose(1, 2).unflatten(2, points.shape[-2:]).contiguous()
+
+    def match(self, queries: Tensor, points: Tensor) -> Tensor:
+        """Costs (B,N,K) of a few queries (B,N,C) around their points (B,N,2)."""
+        return look_up(cost_pyramid(queries, self.features2), points, self.window, self.align_corners)
+
+
+CORRELATIONS = {"all_pairs": AllPairs, "on_demand": OnDemand}
+
+
+def as_queries(maps: Tensor) -> Tensor:
+    """(B,C,h,w) as one vector for each pixel, (B,h·w,C)."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+def window_offsets(radius: int, like: Tensor) -> Tensor:
+    """Offsets (2,K,K) of a lookup window; x changes along the rows, the order of the released weights."""
+    steps = torch.arange(-radius, radius + 1, device=like.device, dtype=torch.float32)
+    return torch.stack(torch.meshgrid(steps, steps, indexing="ij"))
+
+
+def cost_pyramid(queries: Tensor, features2: Tensor) -> list[Tensor]:
+    """Scaled inner products (B·N,1,h,w) of queries (B,N,C) with every pixel of features2 (B,C,H,W).
+
+    At 1, 1/2, 1/4 and 1/8 of the size of features2; a side of one pixel stays.
+    """
+    # Half precision cannot hold these sums.
+    with torch.autocast(queries.device.type, enabled=False):
+        scaled = queries.float() / math.sqrt(queries.shape[2])
+        cost = scaled @ features2.flatten(2).float()
+    pyramid = [cost.view(-1, 1, *features2.shape[-2:])]
+    while len(pyramid) < LEVELS:
+        height, width = pyramid[-1].shape[-2:]
+        pyramid.append(F.avg_pool2d(pyramid[-1], (min(2, height), min(2, width))))
+    return pyramid
+
+
+def look_up(pyramid: list[Tensor], points: Tensor, window: Tensor, align_corners: bool) -> Tensor:
+    """Values (B,N,K) of all levels in the window around points (B,N,2) of the finest level's grid."""
+    centres = points.reshape(-1, 2, 1, 1)
+    values = [
+        sample(cost, centres / 2**level + window, align_corners=align_corners).flatten(1)
+        for level, cost in enumerate(pyramid)
+    ]
+    return torch.cat(values, dim=1).view(*points.shape[:2], -1)

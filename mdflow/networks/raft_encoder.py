@@ -1,0 +1,92 @@
+"""RAFT's residual encoders (Teed & Deng, ECCV 2020, appendix): an image to a map at 1/8 of its size."""
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mdflow.errors import InputError
+
+Norm = Callable[[int], nn.Module]
+
+NORMS: dict[str, Norm] = {
+    "batch": nn.BatchNorm2d,
+    "instance": nn.InstanceNorm2d,
+    "none": lambda channels: nn.Identity(),
+}
+
+
+class ResidualBlock(nn.Module):
+    """Two 3×3 convolutions beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        self.conv1, self.norm1 = nn.Conv2d(inputs, outputs, 3, stride, 1), norm(outputs)
+        self.conv2, self.norm2 = nn.Conv2d(outputs, outputs, 3, 1, 1), norm(outputs)
+        self.shortcut = shortcut(inputs, outputs, stride, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = F.relu(self.norm2(self.conv2(y)))
+        return F.relu(self.shortcut(x) + y)
+
+
+class BottleneckBlock(nn.Module):
+    """A 3×3 convolution between two 1×1 ones on a quarter of the channels, beside a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
+        super().__init__()
+        narrow = outputs // 4
+        self.conv1, self.norm1 = nn.Conv2d(inputs, narrow, 1), norm(narrow)
+        self.conv2, self.norm2 = nn.Conv2d(narrow, narrow, 3, stride, 1), norm(narrow)
+        self.conv3, self.norm3 = nn.Conv2d(narrow, outputs, 1), norm(outputs)
+        self.shortcut = shortcut(inputs, outputs, stride, norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.norm1(self.conv1(x)))
+        y = F.relu(self.norm2(self.conv2(y)))
+        y = F.relu(self.norm3(self.conv3(y)))
+        return F.relu(self.shortcut(x) + y)
+
+
+def shortcut(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
+    """The identity where the block keeps the resolution, else a strided 1×1 convolution."""
+    if stride == 1:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride), norm(outputs))
+
+
+class ResidualEncoder(nn.Module):
+    """Image (B,3,H,W) to (B,outputs,H/8,W/8): a 7×7 stem, then three stages of two blocks."""
+
+    def __init__(
+        self,
+        outputs: int,
+        norm: str,
+        widths: tuple[int, int, int] = (64, 96, 128),
+        block: type = ResidualBlock,
+    ) -> None:
+        super().__init__()
+        if norm not in NORMS:
+            raise InputError(f"Unknown normalisation '{norm}'; choose from {', '.join(NORMS)}.")
+        make_norm = NORMS[norm]
+        self.conv1, self.norm1 = nn.Conv2d(3, widths[0], 7, 2, 3), make_norm(widths[0])
+        stages, inputs = [], widths[0]
+        for width, stride in zip(widths, (1, 2, 2), strict=True):
+            stages.append(
+                nn.Sequential(block(inputs, width, stride, make_norm), block(width, width, 1, make_norm))
+            )
+            inputs = width
+        self.layer1, self.layer2, self.layer3 = stages
+        self.conv2 = nn.Conv2d(inputs, outputs, 1)
+        self.apply(initialize)
+
+    def forward(self, image: Tensor) -> Tensor:
+        x = F.relu(self.norm1(self.conv1(image)))
+        return self.conv2(self.layer3(self.layer2(self.layer1(x))))
+
+
+def initialize(module: nn.Module) -> None:
+    """He's initialisation with the fan of the outputs, as RAFT's encoders."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
