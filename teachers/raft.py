@@ -10,6 +10,6 @@ RELEASE = Release(
     options={},
     source="https://github.com/princeton-vl/RAFT",
     licence="BSD-3-Clause",
-    published="trained on Chairs and Things: Sintel train EPE 1.43 clean, 2.71 final; KITTI-2015 train EPE 5.04",
+    published="C+T: Sintel train EPE 1.43 clean, 2.71 final; KITTI-2015 train EPE 5.04",
     convert=partial(convert_raft, context=128),
 )

@@ -23,7 +23,7 @@ GATE = re.compile(r"update_block\.gru\.convz(\d?)\.weight")
 def convert_raft(state: State, context: int) -> State:
     """RAFT's keys to ours; `context` is the number of context channels that enter the gated unit."""
     state = fuse_gates(state, context)
-    # The release lists a shortcut's norm twice, as norm3 and as downsample.1; there the second is loaded last.
+    # The release lists a shortcut's norm twice, as norm3 and as downsample.1; the second is loaded last.
     state = {
         key.replace(".downsample.", ".shortcut."): value
         for key, value in state.items()
@@ -33,7 +33,7 @@ def convert_raft(state: State, context: int) -> State:
 
 
 def fuse_gates(state: State, context: int) -> State:
-    """The gated units' convz, convr, convq as ours: `gates` (z and r), `candidate` (q), `context` (its share)."""
+    """Their convz, convr, convq as our `gates` (z and r), `candidate` (q) and `context` (all three)."""
     fused = dict(state)
     for match in filter(None, map(GATE.fullmatch, state)):
         number = match[1]

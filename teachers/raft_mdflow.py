@@ -9,7 +9,7 @@ RELEASE = Release(
     network="raft",
     options={"preprocessing": "centred", "align_corners": False},
     source="https://github.com/ltkong218/MDFlow",
-    licence="MIT",
+    licence="none stated",
     published="none: it is the strong partner of MDFlow-Fast in training",
     convert=partial(convert_raft, context=128),
 )

@@ -10,6 +10,6 @@ RELEASE = Release(
     options={},
     source="https://github.com/princeton-vl/RAFT",
     licence="BSD-3-Clause",
-    published="trained on Chairs and Things: Sintel train EPE 2.21 clean, 3.35 final; KITTI-2015 train EPE 7.51",
+    published="C+T: Sintel train EPE 2.21 clean, 3.35 final; KITTI-2015 train EPE 7.51",
     convert=partial(convert_raft, context=64),
 )

@@ -27,6 +27,6 @@ def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Te
 
 
 def subtract_mean(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
-    """Both images minus one scalar for each pair: its mean over frames, channels and pixels (MDFlow's release)."""
+    """Both images minus one scalar, the mean of the pair over frames, channels and pixels (MDFlow)."""
     mean = (image1.mean(dim=(1, 2, 3), keepdim=True) + image2.mean(dim=(1, 2, 3), keepdim=True)) / 2
     return image1 - mean, image2 - mean

@@ -1,4 +1,4 @@
-"""RAFT (Teed & Deng, ECCV 2020): a flow refined by a recurrent unit that looks up all-pairs matching costs."""
+"""RAFT (Teed & Deng, ECCV 2020): a recurrent unit looks up matching costs and refines the flow."""
 
 import torch
 import torch.nn.functional as F

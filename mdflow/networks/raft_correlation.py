@@ -26,7 +26,7 @@ class AllPairs:
         self.pyramid = cost_pyramid(as_queries(features1), features2)
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), pixels of features2."""
+        """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), in pixels of features2."""
         costs = look_up(self.pyramid, as_queries(points), self.window, self.align_corners)
         return costs.transpose(1, 2).unflatten(2, points.shape[-2:]).contiguous()
 
@@ -39,7 +39,7 @@ class OnDemand:
         self.queries, self.features2 = as_queries(features1), features2
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), pixels of features2."""
+        """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), in pixels of features2."""
         parts = zip(self.queries.split(QUERIES, dim=1), as_queries(points).split(QUERIES, dim=1), strict=True)
         costs = [checkpoint(self.match, queries, targets, use_reentrant=False) for queries, targets in parts]
         return torch.cat(costs, dim=1).transpose(1, 2).unflatten(2, points.shape[-2:]).contiguous()
