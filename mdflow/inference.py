@@ -1,0 +1,124 @@
+"""Using a network: flow of images of any size, as arrays or tensors, on any device."""
+
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mdflow.errors import InputError
+from mdflow.fitting import FITS, Fit, Size, resize
+from mdflow.networks.network import FlowNetwork
+from mdflow.occlusion import forward_backward
+
+Image = np.ndarray | Tensor
+
+
+class BothDirections(NamedTuple):
+    """The flows of a pair in both temporal directions, and where each frame is visible in the other one.
+
+    For arrays: flows (H,W,2) float32, masks (H,W) bool. For tensors: flows (B,2,H,W), masks (B,1,H,W) float.
+    """
+
+    flow12: Image
+    flow21: Image
+    visible1: Image
+    visible2: Image
+
+
+class Predictor:
+    """A network that takes images of any size.
+
+    `fit` names the way to meet the network's stride (mdflow.fitting.FITS): "pad" as RAFT for Sintel,
+    "pad-bottom" as RAFT for KITTI, "resize" as MDFlow, to `size` (height, width) or to the nearest
+    multiples, "own". With `compile` the network runs through torch.compile. The network is moved to `device`,
+    if one is given, and to evaluation mode. Raises InputError for an unknown `fit`, or a `size` with another
+    fit than "resize".
+    """
+
+    def __init__(
+        self,
+        network: FlowNetwork,
+        fit: str = "pad",
+        size: Size | None = None,
+        compile: bool = False,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if fit not in FITS:
+            raise InputError(f"Unknown fit '{fit}'; choose from {', '.join(FITS)}.")
+        if size is not None and fit != "resize":
+            raise InputError(f"A size goes with the fit 'resize', not with '{fit}'.")
+        self.network = network.to(device).eval()
+        self._fit = partial(resize, size=size) if size else FITS[fit]
+        self._forward = torch.compile(network.forward) if compile else network.forward
+        self._both_directions = torch.compile(network.both_directions) if compile else network.both_directions
+
+    @torch.no_grad()
+    def __call__(self, image1: Image, image2: Image) -> Image:
+        """Flow from image1 to image2 in pixels, of the images' size.
+
+        Two (H,W,3) uint8 RGB arrays give an (H,W,2) float32 array; two (B,3,H,W) tensors, uint8 or float in
+        [0,1], give a (B,2,H,W) tensor on the network's device. Raises InputError for anything else.
+        """
+        fit, tensor1, tensor2 = self._prepare(image1, image2)
+        flow = fit.undo(self._forward(tensor1, tensor2)[-1])
+        return _as_array(flow) if isinstance(image1, np.ndarray) else flow
+
+    @torch.no_grad()
+    def both(self, image1: Image, image2: Image) -> BothDirections:
+        """Flows in both directions and the visibility by their forward-backward check."""
+        fit, tensor1, tensor2 = self._prepare(image1, image2)
+        flows12, flows21 = self._both_directions(tensor1, tensor2)
+        flow12, flow21 = fit.undo(flows12[-1]), fit.undo(flows21[-1])
+        both = flow12, flow21, forward_backward(flow12, flow21), forward_backward(flow21, flow12)
+        if isinstance(image1, np.ndarray):
+            arrays = [_as_array(tensor) for tensor in both]
+            return BothDirections(*arrays[:2], *(mask[..., 0] > 0.5 for mask in arrays[2:]))
+        return BothDirections(*both)
+
+    def _prepare(self, image1: Image, image2: Image) -> tuple[Fit, Tensor, Tensor]:
+        """The fit for this size, and both images as the network wants them."""
+        tensor1, tensor2 = (_as_tensor(image).to(self._device()) for image in (image1, image2))
+        if tensor1.shape != tensor2.shape:
+            raise InputError(
+                f"Both images must have one size, got {_size(tensor1)} and {_size(tensor2)}; "
+                "crop or resize one of them."
+            )
+        original = tuple(tensor1.shape[-2:])
+        way = FITS[self.fit]
+        fit = (
+            resize(original, self.network.stride, self.size)
+            if self.size
+            else way(original, self.network.stride)
+        )
+        return fit, fit.apply(tensor1), fit.apply(tensor2)
+
+    def _device(self) -> torch.device:
+        return next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
+
+
+def _as_tensor(image: Image) -> Tensor:
+    """Image as (B,3,H,W) float32 in [0,1]."""
+    if isinstance(image, np.ndarray):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+            raise InputError(f"Expected an (H,W,3) uint8 RGB array, got {image.shape} {image.dtype}.")
+        image = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
+    if not isinstance(image, Tensor) or image.dim() != 4 or image.shape[1] != 3:
+        found = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
+        raise InputError(f"Expected an (H,W,3) uint8 array or a (B,3,H,W) tensor, got {found}.")
+    if not image.shape[-2] or not image.shape[-1]:
+        raise InputError("Expected images with at least one pixel, got an empty one.")
+    if image.dtype == torch.uint8:
+        return image.float() / 255
+    if not image.is_floating_point() or image.amax() > 2:
+        raise InputError("Expected a tensor of uint8, or of floats in [0,1]; divide by 255.")
+    return image.float()
+
+
+def _as_array(tensor: Tensor) -> np.ndarray:
+    return tensor[0].permute(1, 2, 0).float().cpu().numpy()
+
+
+def _size(image: Tensor) -> str:
+    return f"{image.shape[-2]}x{image.shape[-1]}"
