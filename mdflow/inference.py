@@ -85,13 +85,7 @@ class Predictor:
                 f"Both images must have one size, got {_size(tensor1)} and {_size(tensor2)}; "
                 "crop or resize one of them."
             )
-        original = tuple(tensor1.shape[-2:])
-        way = FITS[self.fit]
-        fit = (
-            resize(original, self.network.stride, self.size)
-            if self.size
-            else way(original, self.network.stride)
-        )
+        fit = self._fit(tuple(tensor1.shape[-2:]), self.network.stride)
         return fit, fit.apply(tensor1), fit.apply(tensor2)
 
     def _device(self) -> torch.device:

@@ -1,7 +1,6 @@
 """Pictures of flows, (H,W,3) uint8 RGB: by colour, occlusion, error, and panels of them with labels."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -84,19 +83,6 @@ def panel(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[Sequence[str]] 
             if i < len(labels) and j < len(labels[i]):
                 _write(cell[:caption], labels[i][j])
     return canvas
-
-
-def save_png(path: str | Path, picture: np.ndarray) -> None:
-    """Write a picture (H,W,3) or (H,W) uint8 as PNG, making its folder; InputError when that fails."""
-    path = Path(path)
-    encoded = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)[1]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encoded.tobytes())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}); choose a folder that you may write to."
-        ) from error
 
 
 def _gray_to_rgb(picture: np.ndarray) -> np.ndarray:

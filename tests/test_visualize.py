@@ -1,9 +1,8 @@
-import cv2
 import numpy as np
 import pytest
 
 from mdflow.errors import InputError
-from mdflow.visualize import error_image, flow_to_colour, occlusion_image, panel, save_png, typical_speed
+from mdflow.visualize import error_image, flow_to_colour, occlusion_image, panel, typical_speed
 
 
 def colour_of(x: float, y: float, largest: float = 1.0) -> list[int]:
@@ -81,15 +80,3 @@ def test_panel_writes_labels_above_the_pictures():
 def test_panel_without_pictures_is_refused():
     with pytest.raises(InputError, match="at least one"):
         panel([])
-
-
-def test_save_png_keeps_the_pixels(tmp_path):
-    picture = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-    save_png(tmp_path / "new" / "a.png", picture)
-    assert (cv2.imread(str(tmp_path / "new" / "a.png"))[..., ::-1] == picture).all()
-
-
-def test_save_png_says_what_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
-        save_png(tmp_path / "file" / "a.png", np.zeros((2, 2, 3), np.uint8))
