@@ -4,20 +4,29 @@ import inspect
 from collections.abc import Callable
 
 from mdflow.errors import InputError
+from mdflow.networks.dis import DISFlow
 from mdflow.networks.fastflownet import FastFlowNet
+from mdflow.networks.lightflow import LightFlow
 from mdflow.networks.network import FlowNetwork
+from mdflow.networks.pwcnet import PWCNet
 from mdflow.networks.raft import raft, raft_small
+from mdflow.networks.zero import ZeroFlow
 
 NETWORKS: dict[str, Callable[..., FlowNetwork]] = {
     "fastflownet": FastFlowNet,
     "raft": raft,
     "raft_small": raft_small,
+    "pwcnet": PWCNet,
+    "lightflow": LightFlow,
+    "zero": ZeroFlow,
+    "dis": DISFlow,
 }
 
 
 def create(name: str, **options: object) -> FlowNetwork:
     """A freshly initialised network; `options` are its constructor's keywords.
 
+    The network remembers both as `name` and `options`, so that a file of its weights can say them.
     Raises InputError for an unknown name or option.
     """
     if name not in NETWORKS:
@@ -29,4 +38,6 @@ def create(name: str, **options: object) -> FlowNetwork:
             f"The network '{name}' has no option {', '.join(unknown)}; "
             f"it has {', '.join(known) if known else 'none'}."
         )
-    return NETWORKS[name](**options)
+    network = NETWORKS[name](**options)
+    network.name, network.options = name, options
+    return network

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
 from mdflow.geometry import resize_flow, warp
-from mdflow.networks.layers import convolution, normalize_features, subtract_mean
+from mdflow.networks.layers import convolution, initialize, normalize_features, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 
 RADIUS = 4
@@ -112,10 +112,3 @@ class FastFlowNet(FlowNetwork):
         decoder = getattr(self, f"decoder{level}")
         flow = decoder(torch.cat([cost, getattr(self, f"rconv{level}")(feature1), upsampled], dim=1))
         return flow if coarser is None else flow + upsampled
-
-
-def initialize(module: nn.Module) -> None:
-    """He's initialisation for convolutions, biases zero; as FlowNet and its successors."""
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="leaky_relu", a=0.1)
-        nn.init.zeros_(module.bias)

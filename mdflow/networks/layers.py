@@ -3,13 +3,16 @@
 import torch
 from torch import Tensor, nn
 
+from mdflow.geometry import warp
+
 
 def convolution(
-    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, dilation: int = 1
 ) -> nn.Sequential:
     """A convolution that keeps the size (up to its stride), then LeakyReLU of slope 0.1."""
+    padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups),
+        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups),
         nn.LeakyReLU(0.1, inplace=True),
     )
 
@@ -30,3 +33,20 @@ def subtract_mean(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
     """Both images minus one scalar, the mean of the pair over frames, channels and pixels (MDFlow)."""
     mean = (image1.mean(dim=(1, 2, 3), keepdim=True) + image2.mean(dim=(1, 2, 3), keepdim=True)) / 2
     return image1 - mean, image2 - mean
+
+
+def warp_inside(features2: Tensor, flow12: Tensor, align_corners: bool = True) -> Tensor:
+    """warp, but zero wherever a part of the sample lies outside the map (PWC-Net's release)."""
+    ones = features2.new_ones(features2.shape[0], 1, *features2.shape[-2:])
+    warped, inside = warp(torch.cat([features2, ones], dim=1), flow12, align_corners=align_corners).split(
+        [features2.shape[1], 1], dim=1
+    )
+    return warped * (inside > 0.9999).to(warped.dtype)
+
+
+def initialize(module: nn.Module) -> None:
+    """He's initialisation for convolutions, biases zero; as FlowNet and its successors."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="leaky_relu", a=0.1)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -16,10 +16,13 @@ class FlowNetwork(nn.Module, ABC):
     Images are (B,3,H,W) float32 RGB in [0,1], H and W multiples of `stride`. The result is a list of
     (B,2,h,w) flows, coarse to fine or first to last iteration, each in pixels of its own grid; the last
     one has the images' resolution. Training and evaluation give the same type. What a release did to its
-    images (mean subtraction, BGR, div_flow) happens inside.
+    images (mean subtraction, BGR, div_flow) happens inside. `name` and `options` say how
+    mdflow.networks.create made it.
     """
 
     stride: int
+    name: str
+    options: dict[str, object]
 
     @abstractmethod
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:

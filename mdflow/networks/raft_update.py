@@ -1,5 +1,7 @@
 """RAFT's update operator (Teed & Deng, ECCV 2020, section 3.3): matching cost and flow to a better flow."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ class MotionEncoder(nn.Module):
         widths = (costs, *cost_widths)
         self.cost = nn.ModuleList(
             nn.Conv2d(a, b, kernel, padding=kernel // 2)
-            for a, b, kernel in zip(widths[:-1], widths[1:], (1, 3), strict=False)
+            for (a, b), kernel in zip(pairwise(widths), (1, 3), strict=False)
         )
         self.flow1 = nn.Conv2d(2, flow_widths[0], 7, padding=3)
         self.flow2 = nn.Conv2d(flow_widths[0], flow_widths[1], 3, padding=1)
