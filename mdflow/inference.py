@@ -79,7 +79,7 @@ class Predictor:
 
     def _prepare(self, image1: Image, image2: Image) -> tuple[Fit, Tensor, Tensor]:
         """The fit for this size, and both images as the network wants them."""
-        tensor1, tensor2 = (_as_tensor(image).to(self._device()) for image in (image1, image2))
+        tensor1, tensor2 = (image_tensor(image).to(self._device()) for image in (image1, image2))
         if tensor1.shape != tensor2.shape:
             raise InputError(
                 f"Both images must have one size, got {_size(tensor1)} and {_size(tensor2)}; "
@@ -92,8 +92,8 @@ class Predictor:
         return next((parameter.device for parameter in self.network.parameters()), torch.device("cpu"))
 
 
-def _as_tensor(image: Image) -> Tensor:
-    """Image as (B,3,H,W) float32 in [0,1]."""
+def image_tensor(image: Image) -> Tensor:
+    """An image as (B,3,H,W) float32 in [0,1], from the kinds that Predictor takes; InputError for others."""
     if isinstance(image, np.ndarray):
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
             raise InputError(f"Expected an (H,W,3) uint8 RGB array, got {image.shape} {image.dtype}.")

@@ -105,16 +105,16 @@ def summarise(pairs: Iterable[Tallies]) -> dict[str, float]:
     """Figures of a set from the tallies of its pairs, averaged as HOW_AVERAGED says.
 
     Keys: "pairs"; "epe" in pixels; "fl", "over1", "over3", "over5" in percent; the same with "_REGION" behind
-    them for every other region, such as "epe_unmatched" or "fl_matched". A region that no pair has is left
-    out.
+    them for every other region, such as "epe_unmatched", or "pairs_matched" for the pairs that have such
+    pixels. A region that no pair has is left out.
     """
     pairs = list(pairs)
-    figures: dict[str, float] = {"pairs": len(pairs)}
+    figures: dict[str, float] = {}
     for name in dict.fromkeys(name for tallies in pairs for name in tallies):
         seen = [tallies[name] for tallies in pairs if name in tallies and tallies[name].pixels]
         if seen:
             suffix = "" if name == "all" else f"_{name}"
-            averages = _average(seen, per_image=name in AVERAGED_PER_IMAGE)
+            averages = {"pairs": len(seen), **_average(seen, per_image=name in AVERAGED_PER_IMAGE)}
             figures |= {key + suffix: value for key, value in averages.items()}
     return figures
 

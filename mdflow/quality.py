@@ -1,0 +1,41 @@
+"""How good a flow is when nobody knows the truth."""
+
+import torch
+from torch import Tensor
+
+from mdflow.geometry import inside_frame, warp
+from mdflow.losses import census, inside_border, masked_mean
+from mdflow.occlusion import forward_backward
+
+CENSUS_RADIUS = 3
+CENSUS_OF_UNRELATED = 28.0
+"""Mean census distance of real frames displaced by 50 px: what a pixel costs that nothing explains."""
+
+
+@torch.no_grad()
+def label_free_scores(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor) -> dict[str, float]:
+    """Scores of the flows between two images (B,3,H,W) in [0,1]; less is better, but for "visible".
+
+    "census": mean census distance (7×7, at most 46.8) of the pixels that both frames show, by the
+    forward-backward check. "consistency": mean |f + b_w| in pixels, where f stays in the frame.
+    "visible": the share of visible pixels in percent. "score", to choose a checkpoint by: the census over
+    all pixels, where one that is not visible counts as badly as unrelated texture (CENSUS_OF_UNRELATED), so
+    that neither a flow that stands still nor one that calls everything occluded looks good.
+    Each is the mean of both temporal directions.
+    """
+    # One pass over both directions: everything of frame 1 first, then of frame 2.
+    image, other = torch.cat([image1, image2]), torch.cat([image2, image1])
+    flow, back = torch.cat([flow12, flow21]), torch.cat([flow21, flow12])
+    inside = inside_frame(flow)
+    visible = forward_backward(flow, back) * inside
+    distance = census(image, warp(other, flow, padding="border"), CENSUS_RADIUS)
+    complete = inside_border(image, CENSUS_RADIUS).expand_as(visible)
+    disagreement = (flow + warp(back, flow, padding="border")).norm(dim=1, keepdim=True)
+    cost = visible * distance + (1 - visible) * CENSUS_OF_UNRELATED
+    scores = {
+        "census": masked_mean(distance, visible * complete),
+        "consistency": masked_mean(disagreement, inside),
+        "visible": 100 * visible.mean(),
+        "score": masked_mean(cost, complete),
+    }
+    return {name: float(value) for name, value in scores.items()}
