@@ -5,17 +5,17 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 
 
-def save_network(path: Path, network: nn.Module, name: str, options: dict[str, object]) -> None:
-    """Write `network`, made by create(name, **options), to `path`; if interrupted, the old file stays."""
+def save_network(path: Path, network: FlowNetwork) -> None:
+    """Write a network that mdflow.networks.create made to `path`; if interrupted, the old file stays."""
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    description = {"network": name, "options": json.dumps(options)}
+    description = {"network": network.name, "options": json.dumps(network.options)}
     partial = path.with_name(path.name + ".partial")
     save_file(state, partial, metadata=description)
     partial.replace(path)
@@ -45,7 +45,7 @@ def read_network(path: Path) -> tuple[str, dict[str, object], dict[str, Tensor]]
     return description["network"], json.loads(description["options"]), state
 
 
-def fit_weights(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+def fit_weights(network: FlowNetwork, state: dict[str, Tensor], path: Path) -> None:
     """Load `state` into `network`; raise InputError with every key or shape that does not fit."""
     expected = network.state_dict()
     problems = {

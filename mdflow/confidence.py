@@ -1,0 +1,42 @@
+"""Which pseudo-labels to trust."""
+
+import torch
+from torch import Tensor
+
+from mdflow.config import ConfidenceConfig
+from mdflow.geometry import inside_frame, warp
+from mdflow.losses import census, inside_border
+from mdflow.occlusion import forward_backward
+
+CENSUS_RADIUS = 3
+
+
+@torch.no_grad()
+def reliable_mask(
+    image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor, config: ConfidenceConfig
+) -> Tensor:
+    """Pixels of frame 1 (B,1,H,W) whose label flow12 is trusted: visible, and census distance at most τ.
+
+    M = O · 1[census(I1, warp(I2, flow)) ≤ τ] (MDFlow, Kong & Yang 2022). τ is not published: `threshold` is
+    an absolute one, out of 46.8; `quantile` one drawn from each image's visible pixels. The strictest
+    of those that are set counts.
+    """
+    visible = torch.ones_like(flow12[:, :1])
+    if config.occlusion:
+        visible = forward_backward(flow12, flow21) * inside_frame(flow12)
+    if config.threshold is None and config.quantile is None:
+        return visible
+    distance = census(image1, warp(image2, flow12, padding="border"), CENSUS_RADIUS)
+    mask = visible
+    if config.threshold is not None:
+        mask = mask * (distance <= config.threshold)
+    if config.quantile is not None:
+        mask = mask * (distance <= image_quantile(distance, visible, config.quantile))
+    return mask * inside_border(mask, CENSUS_RADIUS)
+
+
+def image_quantile(values: Tensor, weight: Tensor, quantile: float) -> Tensor:
+    """The quantile of each image's values where weight is set, (B,1,1,1); of an empty mask the maximum of all."""
+    chosen = values.masked_fill(weight == 0, float("nan")).flatten(1)
+    found = torch.nanquantile(chosen, quantile, dim=1)
+    return torch.where(found.isnan(), values.flatten(1).amax(1), found).view(-1, 1, 1, 1)

@@ -1,0 +1,104 @@
+"""The synthetic set: moving scenes with exact flow both ways and exact occlusion, made on the spot."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mdflow.data.sample import Sample
+from mdflow.data.scene import Layer, flow_to, view, visible_in
+from mdflow.data.scenery import camera_scene, layered_scene
+from mdflow.data.textures import make_textures
+
+
+@dataclass
+class Synthetic:
+    """`length` sequences of `frames` frames, sample i of a seed always the same.
+
+    size: (height, width). motion: the range of the scenes' typical displacement in pixels a frame; each
+    scene draws its own, log-uniformly. camera: the share of scenes seen by a camera that moves through
+    space, the others are layers in the image plane. appearance: exposure, shading, blur and noise differ
+    between frames. textures: a folder of the user's own images to take half of the textures from.
+    Pairs are the consecutive frames of each sequence, `frames` − 1 of them a sequence.
+    """
+
+    length: int = 1000
+    size: tuple[int, int] = (256, 320)
+    motion: tuple[float, float] = (0.5, 20.0)
+    seed: int = 0
+    frames: int = 2
+    camera: float = 0.4
+    appearance: bool = True
+    textures: Path | None = None
+    texture_count: int = 96
+
+    name = "synthetic"
+
+    @cached_property
+    def bank(self) -> list[np.ndarray]:
+        """The textures of all scenes."""
+        return make_textures(self.texture_count, self.seed, self.textures)
+
+    def __len__(self) -> int:
+        return self.length * (self.frames - 1)
+
+    def __getstate__(self) -> dict:
+        return {key: value for key, value in self.__dict__.items() if key != "bank"}
+
+    def layers(self, sequence: int) -> list[Layer]:
+        """The scene of a sequence."""
+        rng = np.random.default_rng([self.seed, sequence, 1])
+        speed = float(np.exp(rng.uniform(*np.log(self.motion))))
+        make = camera_scene if rng.random() < self.camera else layered_scene
+        return make(rng, self.bank, *self.size, speed)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        sequence, time = divmod(index, self.frames - 1)
+        layers = self.layers(sequence)
+        view1, view2 = view(layers, time, *self.size), view(layers, time + 1, *self.size)
+        flow12, flow21 = flow_to(layers, view1, time + 1), flow_to(layers, view2, time)
+        images = [
+            self.develop(shown.image, sequence, time + step) for step, shown in enumerate((view1, view2))
+        ]
+        known = np.ones(self.size, bool)
+        return Sample(
+            name=f"{self.seed}/{sequence:06d}/{time:04d}",
+            image1=images[0],
+            image2=images[1],
+            flow12=flow12,
+            valid1=known,
+            visible1=visible_in(view1, flow12, view2),
+            flow21=flow21,
+            valid2=known,
+            visible2=visible_in(view2, flow21, view1),
+        )
+
+    def develop(self, image: np.ndarray, sequence: int, time: int) -> np.ndarray:
+        """The frame as a camera gives it: (H,W,3) uint8."""
+        if self.appearance:
+            shared = np.random.default_rng([self.seed, sequence, 2])
+            own = np.random.default_rng([self.seed, sequence, 3, time])
+            image = expose(image, shared, own)
+        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
+
+
+def expose(image: np.ndarray, shared: np.random.Generator, own: np.random.Generator) -> np.ndarray:
+    """Shading, exposure, defocus and noise; how strong is the sequence's, the rest the frame's own."""
+    strength = shared.uniform(0, 1) ** 2
+    height, width = image.shape[:2]
+    shading = cv2.resize(
+        own.standard_normal((3, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+    )
+    gain = 1 + 0.08 * strength * shading[..., None] + 0.15 * strength * own.normal()
+    image = image * gain * (1 + 0.04 * strength * own.normal(0, 1, 3)) + 10 * strength * own.normal()
+    gamma = np.exp(0.15 * strength * own.normal())
+    image = 255 * np.clip(image / 255, 0, 1) ** gamma
+    blur = shared.uniform(0, 1.2) * (shared.random() < 0.4) + 0.3 * strength * own.random()
+    if blur > 0.2:
+        image = cv2.GaussianBlur(image, (0, 0), blur)
+    noise = shared.uniform(0, 8) * (shared.random() < 0.5)
+    return image + own.normal(0, 1, image.shape) * noise

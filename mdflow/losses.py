@@ -1,0 +1,137 @@
+"""What a flow is judged by: per-pixel maps (B,1,H,W), reduced by `masked_mean` alone."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mdflow.geometry import resize_flow
+
+LUMA = (0.2989, 0.5870, 0.1140)
+
+
+def masked_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of values over the pixels where weight is set; 0, not NaN, where it is empty.
+
+    weight (B,1,H,W) broadcasts over channels.
+    """
+    if weight is None:
+        return values.mean()
+    weight = weight.expand_as(values)
+    return (values * weight).sum() / weight.sum().clamp_min(1e-6)
+
+
+def robust(values: Tensor, exponent: float = 0.4, epsilon: float = 0.01) -> Tensor:
+    """(|x| + ε)^q, which forgives outliers (DDFlow, Liu et al., AAAI 2019)."""
+    return (values.abs() + epsilon) ** exponent
+
+
+def l1(image1: Tensor, image2: Tensor) -> Tensor:
+    """Mean absolute difference over channels."""
+    return (image1 - image2).abs().mean(1, keepdim=True)
+
+
+def charbonnier(image1: Tensor, image2: Tensor, epsilon: float = 1e-3) -> Tensor:
+    """√(Δ² + ε²), mean over channels."""
+    return ((image1 - image2) ** 2 + epsilon**2).sqrt().mean(1, keepdim=True)
+
+
+def ssim(image1: Tensor, image2: Tensor) -> Tensor:
+    """(1 − SSIM)/2 in a 3×3 box window, mean over channels, 0..1 (ARFlow's and monodepth's form).
+
+    Never multiply the images by a mask before it: that invents edges.
+    """
+    c1, c2 = 0.01**2, 0.03**2
+
+    def mean(x: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), 3, 1)
+
+    mean1, mean2 = mean(image1), mean(image2)
+    variance1 = mean(image1**2) - mean1**2
+    variance2 = mean(image2**2) - mean2**2
+    covariance = mean(image1 * image2) - mean1 * mean2
+    similarity = (2 * mean1 * mean2 + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean1**2 + mean2**2 + c1) * (variance1 + variance2 + c2))
+    return ((1 - similarity) / 2).clamp(0, 1).mean(1, keepdim=True)
+
+
+def gray255(image: Tensor) -> Tensor:
+    """Luminance (B,1,H,W) in 0..255 of an RGB image in [0,1]."""
+    red, green, blue = image.split(1, dim=1)
+    return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue) * 255
+
+
+def census(image1: Tensor, image2: Tensor, radius: int = 3) -> Tensor:
+    """Soft Hamming distance of the ternary census transforms, summed over the (2r+1)² window.
+
+    With g = gray·255: d = (g_nbr − g)/√(0.81 + (g_nbr − g)²), h = Σ Δd²/(0.1 + Δd²); at most 46.8 for
+    7×7. Blind to a change of brightness (UnFlow, Meister et al., AAAI 2018; DDFlow). Within `radius` of
+    the border the window is incomplete: mask it out with `inside_border`.
+    """
+    gray1, gray2 = gray255(image1), gray255(image2)
+    height, width = gray1.shape[-2:]
+    padded1, padded2 = (F.pad(gray, (radius,) * 4, mode="replicate") for gray in (gray1, gray2))
+    distance = torch.zeros_like(gray1)
+    for dy in range(2 * radius + 1):
+        for dx in range(2 * radius + 1):
+            if dy == dx == radius:
+                continue
+            step1 = padded1[..., dy : dy + height, dx : dx + width] - gray1
+            step2 = padded2[..., dy : dy + height, dx : dx + width] - gray2
+            squared = (step1 * (0.81 + step1**2).rsqrt() - step2 * (0.81 + step2**2).rsqrt()) ** 2
+            distance = distance + squared / (0.1 + squared)
+    return distance
+
+
+def inside_border(image: Tensor, border: int) -> Tensor:
+    """Mask (1,1,H,W), 0 within `border` pixels of the edge."""
+    mask = image.new_zeros(1, 1, *image.shape[-2:])
+    mask[..., border : image.shape[-2] - border, border : image.shape[-1] - border] = 1
+    return mask
+
+
+def smoothness(flow: Tensor, image: Tensor, order: int, edge: float) -> Tensor:
+    """Edge-aware variation of the flow, a scalar.
+
+    ½(mean[w_x ρ(∂ⁿ_x F)] + mean[w_y ρ(∂ⁿ_y F)]), ρ = √(x² + 1e-6), w = exp(−edge · mean_c|∂I|), n = order
+    (Wang et al. 2018; Jonschkowski et al. 2020). The image has the flow's size and lies in [0,1]: on
+    0..255 a weight of 150 switches the term off. The second order takes the image's step over two pixels.
+    """
+
+    def variation(dimension: int) -> Tensor:
+        change = flow.diff(n=order, dim=dimension)
+        steps = image.shape[dimension]
+        apart = image.narrow(dimension, order, steps - order) - image.narrow(dimension, 0, steps - order)
+        weight = torch.exp(-edge * apart.abs().mean(1, keepdim=True))
+        return (weight * (change**2 + 1e-6).sqrt()).mean()
+
+    return 0.5 * (variation(3) + variation(2))
+
+
+def endpoint_error(flow: Tensor, target: Tensor) -> Tensor:
+    """Length of the difference of two flows, differentiable at zero."""
+    return ((flow - target) ** 2).sum(1, keepdim=True).add(1e-12).sqrt()
+
+
+def sequence_weights(count: int, gamma: float) -> list[float]:
+    """γ^(n−1−i): later iterations and finer levels count more (RAFT, Teed & Deng, ECCV 2020)."""
+    return [gamma ** (count - 1 - index) for index in range(count)]
+
+
+def supervised_loss(
+    flows: list[Tensor], target: Tensor, weight: Tensor, gamma: float = 0.8, exponent: float = 1.0
+) -> Tensor:
+    """Distance of every flow in the list to a target (B,2,H,W) where weight (B,1,H,W) is set, in pixels of full size.
+
+    Each flow is compared on its own grid with the target brought there, weighted by `sequence_weights`,
+    and scaled to full-size pixels. exponent 1 is the endpoint error, less than 1 the robust form
+    (|Δ| + 0.01)^q of PWC-Net's fine-tuning and of MDFlow's predecessors.
+    """
+    total = flows[-1].new_zeros(())
+    for flow, factor in zip(flows, sequence_weights(len(flows), gamma), strict=True):
+        size = flow.shape[-2:]
+        local_target = resize_flow(target, size)
+        local_weight = weight if weight.shape[-2:] == size else F.interpolate(weight, size, mode="area")
+        error = endpoint_error(flow, local_target) * (target.shape[-1] / size[1])
+        error = error if exponent == 1 else robust(error, exponent)
+        total = total + factor * masked_mean(error, local_weight)
+    return total
