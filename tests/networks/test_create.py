@@ -1,0 +1,35 @@
+import pytest
+
+from mdflow.errors import InputError
+from mdflow.networks import create
+
+
+def test_the_network_knows_its_name_and_options():
+    network = create("raft_small", iterations=3)
+    assert network.iterations == 3
+    assert (network.name, network.options) == ("raft_small", {"iterations": 3})
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match=r"'flownet9'.*fastflownet, raft, raft_small"):
+        create("flownet9")
+
+
+def test_an_unknown_option_is_answered_with_the_known_ones():
+    with pytest.raises(InputError, match="no option iteration; it has iterations"):
+        create("raft", iteration=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("raft", {"iterations": 0}),
+        ("raft", {"context_norm": "layer"}),
+        ("raft", {"preprocessing": "none"}),
+        ("raft", {"correlation": "sparse"}),
+        ("lightflow", {"width": 0}),
+    ],
+)
+def test_impossible_options_are_refused(name, options):
+    with pytest.raises(InputError):
+        create(name, **options)

@@ -1,0 +1,28 @@
+import torch
+
+from mdflow.networks.layers import normalize_features, subtract_mean, warp_inside
+
+
+def test_normalised_features_of_a_pair_have_zero_mean_and_unit_deviation():
+    features1, features2 = 3 + 2 * torch.randn(2, 2, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    both = torch.stack(normalize_features(features1, features2 + 1), dim=1).flatten(1)
+    torch.testing.assert_close(both.mean(1), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(both.std(1), torch.ones(2), atol=1e-3, rtol=0)
+
+
+def test_the_mean_is_one_scalar_for_each_pair():
+    image1, image2 = torch.rand(2, 2, 3, 8, 8)
+    centred1, centred2 = subtract_mean(image1, image2)
+    torch.testing.assert_close((centred1 + centred2).mean((1, 2, 3)), torch.zeros(2), atol=1e-6, rtol=0)
+    removed = image1 - centred1
+    assert (removed.flatten(1).std(1) < 1e-6).all()
+    torch.testing.assert_close(removed, image2 - centred2)
+
+
+def test_a_sample_that_is_partly_outside_counts_as_zero():
+    features2 = torch.ones(1, 4, 4, 4)
+    flow = torch.zeros(1, 2, 4, 4)
+    flow[:, 0] = 0.5
+    warped = warp_inside(features2, flow)
+    torch.testing.assert_close(warped[..., :3], torch.ones(1, 4, 4, 3))
+    assert (warped[..., 3] == 0).all()

@@ -1,0 +1,55 @@
+import torch
+
+from mdflow.networks import create
+from mdflow.networks.raft_correlation import QUERIES, AllPairs, OnDemand
+
+
+def lookup_and_gradients(correlation, align_corners):
+    """Costs around random matches and their gradients, on more pixels than OnDemand takes at once."""
+    generator = torch.Generator().manual_seed(0)
+    maps = [torch.randn(2, 8, 18, 20, generator=generator).requires_grad_() for _ in range(2)]
+    points = 22 * torch.rand(2, 2, 18, 20, generator=generator) - 2
+    costs = correlation(*maps, 2, align_corners)(points)
+    gradients = torch.autograd.grad((costs**2).sum(), maps)
+    return costs, *gradients
+
+
+def test_on_demand_equals_all_pairs_with_gradients():
+    assert QUERIES < 18 * 20
+    for align_corners in (True, False):
+        pairs = lookup_and_gradients(AllPairs, align_corners)
+        demand = lookup_and_gradients(OnDemand, align_corners)
+        for a, b in zip(pairs, demand, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_the_lookup_finds_the_inner_product_at_an_integer_match():
+    generator = torch.Generator().manual_seed(0)
+    features1, features2 = torch.randn(2, 1, 16, 8, 8, generator=generator)
+    points = torch.tensor([3.0, 5.0]).view(1, 2, 1, 1).expand(1, 2, 8, 8)
+    costs = AllPairs(features1, features2, radius=1)(points)
+    centre, right, below = 4, 7, 5  # of the 3×3 window, x along its rows
+    for index, (x, y) in {centre: (3, 5), right: (4, 5), below: (3, 6)}.items():
+        expected = (features1[0, :, 2, 6] * features2[0, :, y, x]).sum() / 4
+        torch.testing.assert_close(costs[0, index, 2, 6], expected)
+
+
+def test_no_gradient_flows_from_an_iteration_to_the_flow_before():
+    network = create("raft_small", iterations=2)
+    images = torch.rand(2, 1, 3, 64, 64)
+    flows = network(*images)
+    (gradient,) = torch.autograd.grad(flows[1].sum(), network.update.flow[2].bias)
+    # The head's bias adds 8 to each of the 2·64·64 fine values once, and reaches the second flow by one way.
+    torch.testing.assert_close(gradient, torch.full((2,), 8.0 * 64 * 64))
+
+
+def test_images_too_small_for_the_cost_pyramid_still_work():
+    with torch.no_grad():
+        flow = create("raft_small", iterations=2).eval()(*torch.rand(2, 1, 3, 16, 24))[-1]
+    assert flow.shape == (1, 2, 16, 24)
+    assert flow.isfinite().all()
+
+
+def test_the_context_may_be_normalised_by_instance():
+    network = create("raft", context_norm="instance", iterations=1)
+    assert not any("running_mean" in key for key in network.state_dict())

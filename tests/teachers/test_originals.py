@@ -1,0 +1,48 @@
+"""Released files, read as they are, give what the original implementations gave.
+
+The originals recorded the flows of coarse levels in units of div_flow = 20 pixels of the full image.
+"""
+
+import pytest
+import torch
+
+from teachers import load
+
+
+def assert_equal(flow, expected):
+    assert (flow - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+@pytest.mark.parametrize("name", ["raft", "raft_small", "raft_mdflow"])
+@pytest.mark.parametrize("correlation", ["all_pairs", "on_demand"])
+def test_raft(original, name, correlation):
+    path, images, recorded = original(name)
+    with torch.no_grad():
+        flows = load(name, path, correlation=correlation)(*images)
+    assert len(flows) == 12
+    assert_equal(flows[-1], recorded["flow"])
+    if "flow_iteration_1" in recorded:
+        assert_equal(flows[0], recorded["flow_iteration_1"])
+
+
+def test_fastflownet(original):
+    path, images, recorded = original("fastflownet")
+    with torch.no_grad():
+        flows = load("fastflownet", path)(*images)
+    for level, flow in zip((6, 5, 4, 3, 2), flows, strict=False):
+        assert_equal(flow * 2**level / 20, recorded[f"flow{level}"])
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_pwcnet(original, align_corners):
+    path, images, recorded = original("pwcnet")
+    with torch.no_grad():
+        flows = load("pwcnet", path, align_corners=align_corners)(*images)
+    assert_equal(flows[-2] * 4 / 20, recorded[f"flow2_align_corners_{str(align_corners).lower()}"])
+
+
+def test_lightflow(original):
+    path, images, recorded = original("lightflow")
+    with torch.no_grad():
+        flows = load("lightflow", path)(*images)
+    assert_equal(flows[0] * 4 / 20, recorded["flow"])
