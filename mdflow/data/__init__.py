@@ -1,0 +1,116 @@
+"""Datasets: one file each, found by name or by looking."""
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from mdflow.data.chairs import FlyingChairs
+from mdflow.data.files import entries
+from mdflow.data.frames import Frames
+from mdflow.data.hd1k import Hd1k
+from mdflow.data.kitti import Kitti2012, Kitti2012Multiview, Kitti2015, Kitti2015Multiview, KittiRaw
+from mdflow.data.middlebury import Middlebury
+from mdflow.data.mixture import Mixture
+from mdflow.data.sample import Dataset
+from mdflow.data.sintel import Sintel
+from mdflow.data.spring import Spring
+from mdflow.data.synthetic import Synthetic
+from mdflow.data.things import SceneFlow, ThingsSubset
+from mdflow.data.videos import Videos
+from mdflow.errors import InputError
+
+DATASETS: dict[str, Callable[..., Dataset]] = {
+    "synthetic": Synthetic,
+    "sintel": Sintel,
+    "kitti2015": Kitti2015,
+    "kitti2012": Kitti2012,
+    "kitti2015_multiview": Kitti2015Multiview,
+    "kitti2012_multiview": Kitti2012Multiview,
+    "kitti_raw": KittiRaw,
+    "chairs": FlyingChairs,
+    "middlebury": Middlebury,
+    "hd1k": Hd1k,
+    "spring": Spring,
+    "things_subset": ThingsSubset,
+    "sceneflow": SceneFlow,
+    "video": Videos,
+    "frames": Frames,
+}
+"""By name; a path is taken for the first whose `recognises` says so."""
+
+UNLABELLED = ("video", "frames")
+
+
+def open_dataset(source: Path | str, **options) -> Dataset:
+    """The dataset at a path, in whatever layout it has, or "synthetic".
+
+    "NAME=PATH" says which of DATASETS it is (kitti2015_multiview=...). Options go to the dataset's
+    constructor: render="final" for Sintel, step=2 for videos. Raises InputError when nothing is there,
+    nothing is recognised (with what was found), or the dataset has no such option.
+    """
+    named, _, rest = str(source).partition("=")
+    if source == "synthetic":
+        return build("synthetic", options)
+    if rest and named in DATASETS:
+        return build(named, {"root": Path(rest)} | options)
+    path = Path(source)
+    if not path.exists():
+        raise InputError(
+            f"{path} does not exist; expected a video, a folder of frames or videos, or a data set's root."
+        )
+    return build(recognise(path), {"root": path} | options)
+
+
+def open_datasets(sources: list[str], **options) -> Dataset:
+    """The mixture of several sources, each with an optional weight after a colon, "clips:0.3"."""
+    if not sources:
+        raise InputError("No data was given; expected at least one path, or synthetic.")
+    split = [split_weight(source) for source in sources]
+    datasets = [open_dataset(source, **options) for source, _ in split]
+    weights = [weight for _, weight in split]
+    if len(datasets) == 1:
+        return datasets[0]
+    if all(weight is None for weight in weights):
+        return Mixture(datasets)
+    return Mixture(datasets, [1.0 if weight is None else weight for weight in weights])
+
+
+def split_weight(source: str) -> tuple[str, float | None]:
+    """ "path:0.5" as path and weight; a path that exists as written has none."""
+    match = re.fullmatch(r"(.+):(\d*\.?\d+)", source)
+    return (match[1], float(match[2])) if match and not Path(source).exists() else (source, None)
+
+
+def recognise(path: Path) -> str:
+    """The name of the dataset whose layout the path has."""
+    name = known_layout(path)
+    if name in (None, *UNLABELLED) and (parent := known_layout(path.parent)) not in (None, *UNLABELLED):
+        raise InputError(
+            f"{path} is a part of a data set: {path.parent} looks like the root of {parent}; give that, "
+            f"or frames={path} for its folders of frames without labels."
+        )
+    if name is None:
+        found = ", ".join(sorted(entry.name for entry in entries(path))[:8]) or "nothing"
+        raise InputError(
+            f"{path} holds {found}: no data set is recognised there; expected videos, frames, "
+            "folders of frames, or a root as docs/data.md shows."
+        )
+    return name
+
+
+def known_layout(path: Path) -> str | None:
+    """The first of DATASETS that recognises the path."""
+    found = (name for name, dataset in DATASETS.items() if name != "synthetic" and dataset.recognises(path))
+    return next(found, None)
+
+
+def build(name: str, options: dict) -> Dataset:
+    """Construct a dataset; InputError for an option that it does not have."""
+    known = list(inspect.signature(DATASETS[name]).parameters)
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise InputError(
+            f"The dataset {name} has no option {', '.join(unknown)}; expected some of {', '.join(known)}."
+        )
+    return DATASETS[name](**options)

@@ -32,7 +32,7 @@ def read_image(path: Path | str) -> np.ndarray:
 
 
 def read_mask(path: Path | str) -> np.ndarray:
-    """The pixels of an image that are not black, (H,W) bool: Sintel's occlusion and invalid maps, object maps."""
+    """The pixels of an image that are not black, (H,W) bool: occlusion, invalid and object maps."""
     pixels = read_pixels(Path(path))
     return pixels > 0 if pixels.ndim == 2 else (pixels[..., :3] > 0).any(axis=2)
 
@@ -70,7 +70,7 @@ def write_flow(path: Path | str, flow: np.ndarray, valid: np.ndarray | None = No
     """Write flow (H,W,2) with its known pixels (all, by default) in the format that the suffix names.
 
     Every format gives back the same float32, KITTI's .png the nearest 1/64 px. Raises InputError when the
-    flow has another shape or NaN, when KITTI's range of ±512 px does not hold it, or the file cannot be written.
+    flow has another shape or NaN, when KITTI's ±512 px do not hold it, or the file cannot be written.
     """
     path, flow = Path(path), np.asarray(flow, np.float32)
     write = WRITERS.get(path.suffix.lower())
