@@ -6,7 +6,7 @@ from mdflow.checkpoint import fit_weights, read_network
 from mdflow.errors import InputError
 from mdflow.networks import NETWORKS, create
 from mdflow.networks.network import FlowNetwork
-from teachers import fastflownet, lightflow, pwcnet, raft, raft_mdflow, raft_small
+from teachers import fastflownet, lightflow, liteflownet2, pwcnet, raft, raft_mdflow, raft_small
 from teachers.release import Release, read_release
 
 RELEASES: dict[str, Release] = {
@@ -16,6 +16,7 @@ RELEASES: dict[str, Release] = {
     "raft_mdflow": raft_mdflow.RELEASE,
     "pwcnet": pwcnet.RELEASE,
     "lightflow": lightflow.RELEASE,
+    "liteflownet2": liteflownet2.RELEASE,
 }
 WEIGHTS = Path(__file__).parent / "weights"
 

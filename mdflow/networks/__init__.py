@@ -7,6 +7,7 @@ from mdflow.errors import InputError
 from mdflow.networks.dis import DISFlow
 from mdflow.networks.fastflownet import FastFlowNet
 from mdflow.networks.lightflow import LightFlow
+from mdflow.networks.liteflownet2 import LiteFlowNet2
 from mdflow.networks.network import FlowNetwork
 from mdflow.networks.pwcnet import PWCNet
 from mdflow.networks.raft import raft, raft_small
@@ -18,6 +19,7 @@ NETWORKS: dict[str, Callable[..., FlowNetwork]] = {
     "raft_small": raft_small,
     "pwcnet": PWCNet,
     "lightflow": LightFlow,
+    "liteflownet2": LiteFlowNet2,
     "zero": ZeroFlow,
     "dis": DISFlow,
 }

@@ -28,6 +28,7 @@ def test_an_unknown_option_is_answered_with_the_known_ones():
         ("raft", {"preprocessing": "none"}),
         ("raft", {"correlation": "sparse"}),
         ("lightflow", {"width": 0}),
+        ("liteflownet2", {"variant": "M2S2R2"}),
     ],
 )
 def test_impossible_options_are_refused(name, options):

@@ -41,6 +41,16 @@ def test_pwcnet(original, align_corners):
     assert_equal(flows[-2] * 4 / 20, recorded[f"flow2_align_corners_{str(align_corners).lower()}"])
 
 
+@pytest.mark.parametrize(("case", "variant"), [("liteflownet2", "M3S3R3"), ("liteflownet2_M6S6", "M6S6")])
+def test_liteflownet2(original, case, variant):
+    path, images, recorded = original(case)
+    with torch.no_grad():
+        flows = load("liteflownet2", path, variant=variant)(*images)
+    assert len(flows) == len(recorded) + 1
+    for level, flow in zip((6, 5, 4, 3), flows[:-1], strict=False):
+        assert_equal(flow * 2 ** (level - 1) / 20, recorded[f"level{level}"])
+
+
 def test_lightflow(original):
     path, images, recorded = original("lightflow")
     with torch.no_grad():

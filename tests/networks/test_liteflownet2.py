@@ -1,0 +1,21 @@
+import torch
+
+from mdflow.networks import create
+from mdflow.networks.liteflownet2 import VARIANTS, start_stage
+
+
+def test_every_variant_adds_one_stage_to_the_one_before():
+    images = torch.rand(2, 1, 3, 32, 64)
+    sizes = [[flow.shape[2] for flow in create("liteflownet2", variant=v).eval()(*images)] for v in VARIANTS]
+    assert sizes == [[1, 32], [1, 32], [1, 2, 32], [1, 2, 4, 32], [1, 2, 4, 8, 32]]
+
+
+def test_a_stage_starts_from_the_weights_of_the_one_before():
+    torch.manual_seed(0)
+    earlier, network = (create("liteflownet2", variant=variant).eval() for variant in ("M6S6R6", "M5S5R5"))
+    start_stage(network, earlier)
+    images = torch.rand(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(*images)[0], earlier(*images)[0])
+    coarse, new = earlier.levels["6"].match.layers, network.levels["5"].match.layers
+    assert all(torch.equal(a, b) for a, b in zip(coarse.parameters(), new.parameters(), strict=True))
