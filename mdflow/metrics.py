@@ -12,6 +12,9 @@ from mdflow.errors import InputError
 SPEED_BANDS = {"s0-10": (0, 10), "s10-40": (10, 40), "s40+": (40, np.inf)}
 DISTANCE_BANDS = {"d0-10": (0, 10), "d10-60": (10, 60), "d60-140": (60, 140)}
 
+# Where fewer pixels than this share have labels (KITTI's laser), no boundary of an occlusion can be located.
+DENSE = 0.5
+
 # Regions that nearly every frame has: their EPE is the mean of per-image means. The EPE of any other
 # region is pooled over pixels, because a frame with three such pixels should not count as much as any.
 AVERAGED_PER_IMAGE = ("all", "matched")
@@ -57,8 +60,8 @@ def regions(sample: Sample) -> dict[str, np.ndarray]:
 
     "all" is every known pixel (KITTI's occ), "matched" those that frame 2 shows (KITTI's noc), "unmatched"
     the others; s… are bands of true speed in pixels a frame, d… of the distance in pixels to the nearest
-    boundary of an occlusion (Butler et al. 2012, the Sintel benchmark); "fg" and "bg" are KITTI-2015's moving
-    objects and the rest.
+    boundary of an occlusion (Butler et al. 2012, the Sintel benchmark), where the labels are dense; "fg" and
+    "bg" are KITTI-2015's moving objects and the rest.
     """
     speed = np.linalg.norm(sample.flow12, axis=-1)
     known = np.isfinite(speed) if sample.valid1 is None else sample.valid1
@@ -70,7 +73,7 @@ def regions(sample: Sample) -> dict[str, np.ndarray]:
         masks["fg"] = known & sample.foreground1
         masks["bg"] = known & ~sample.foreground1
     masks |= {name: known & (speed >= low) & (speed < high) for name, (low, high) in SPEED_BANDS.items()}
-    if sample.visible1 is not None:
+    if sample.visible1 is not None and known.mean() > DENSE:
         distance = distance_to_occlusion_boundary(sample.visible1)
         for name, (low, high) in DISTANCE_BANDS.items():
             masks[name] = known & (distance >= low) & (distance < high)

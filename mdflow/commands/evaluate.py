@@ -1,0 +1,218 @@
+"""Measure networks on labelled sets, by the benchmarks' rules, in one table; or by label-free scores."""
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdflow.commands.predictor import (
+    add_predictor_arguments,
+    make_predictor,
+    open_network,
+    require_empty_folder,
+    require_new_file,
+)
+from mdflow.commands.training import HELD_OUT_SEED
+from mdflow.data import DATASETS, open_dataset, recognise
+from mdflow.data.sample import Dataset
+from mdflow.errors import InputError
+from mdflow.evaluate import PairResult, evaluate_pairs, figures_of
+from mdflow.metrics import HOW_AVERAGED
+from mdflow.report import ERRORS, LABEL_FREE, REGIONS, figure_table
+from mdflow.submission import SUBMISSIONS, write_submission
+
+ROOTS = ("sintel", "kitti2015", "kitti2012", "chairs", "middlebury", "hd1k", "spring")
+FITS_OF_SETS = {"kitti2015": "pad-bottom", "kitti2012": "pad-bottom"}
+SYNTHETIC_PAIRS = 50
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One network on one set."""
+
+    set_name: str
+    source: str
+    network: str
+    fit: str
+    results: list[PairResult]
+
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """What names it in a table."""
+        return self.set_name, Path(self.source).name, self.network
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `mdflow evaluate`."""
+    parser.add_argument(
+        "--network",
+        action="append",
+        required=True,
+        metavar="NAME[=FILE]",
+        help="a network, with its checkpoint or 'untrained'; repeat it to compare several",
+    )
+    add_predictor_arguments(parser)
+    for name in ROOTS:
+        parser.add_argument(
+            f"--{name}", action="append", default=[], metavar="ROOT", help=f"a root of {name}"
+        )
+    parser.add_argument(
+        "--synthetic",
+        nargs="?",
+        type=int,
+        const=SYNTHETIC_PAIRS,
+        metavar="PAIRS",
+        help="held-out synthetic pairs",
+    )
+    parser.add_argument(
+        "--data", action="append", default=[], metavar="PATH", help="any other data, labelled or not"
+    )
+    parser.add_argument(
+        "--label-free", action="store_true", help="the label-free scores of labelled sets too"
+    )
+    parser.add_argument("--per-pair", action="store_true", help="list every pair")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    parser.add_argument(
+        "--submission",
+        type=Path,
+        metavar="DIR",
+        help="predict the test splits of the given roots for the servers",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print the tables, or write the submissions."""
+    if arguments.submission:
+        submit(arguments)
+        return
+    if arguments.json:
+        require_new_file(arguments.json, arguments.overwrite)
+    sets = list(chosen_sets(arguments))
+    if not sets:
+        flags = " ".join(f"--{name}" for name in ROOTS)
+        raise InputError(f"No set to measure on was given; use {flags} ROOT, --synthetic, or --data PATH.")
+    measured = list(measure(arguments, sets))
+    print(report(measured, arguments.per_pair))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(as_json(measured, arguments.per_pair), indent=2) + "\n")
+
+
+def chosen_sets(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Dataset]]:
+    """(name, source, dataset) of every set that the flags ask for; Sintel's passes are sets of their own."""
+    for name in ROOTS:
+        for root in getattr(arguments, name):
+            yield from sets_at(name, root)
+    if arguments.synthetic:
+        yield "synthetic", "synthetic", DATASETS["synthetic"](length=arguments.synthetic, seed=HELD_OUT_SEED)
+    for source in arguments.data:
+        name, _, root = source.partition("=") if "=" in source else (None, None, source)
+        yield from sets_at(name or recognise_source(root), root)
+
+
+def recognise_source(path: str) -> str:
+    """The name of the dataset at a path."""
+    if not Path(path).exists():
+        raise InputError(
+            f"'{path}' does not exist; expected a data set's root, a video, or a folder of frames."
+        )
+    return recognise(Path(path))
+
+
+def sets_at(name: str, root: str) -> Iterator[tuple[str, str, Dataset]]:
+    """The dataset of that name at a root: for Sintel one a pass that is there."""
+    passes = [render for render in ("clean", "final") if (Path(root) / "training" / render).is_dir()]
+    if name == "sintel" and passes:
+        for render in passes:
+            yield f"sintel {render}", root, open_dataset(f"sintel={root}", render=render)
+    else:
+        yield name, root, open_dataset(f"{name}={root}")
+
+
+def chosen_networks(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str | None]]:
+    """(what it is called in the table, network name, checkpoint) of every --network."""
+    if arguments.checkpoint and len(arguments.network) > 1:
+        raise InputError(
+            "One --checkpoint cannot serve several networks; write --network NAME=FILE for each."
+        )
+    for text in arguments.network:
+        name, _, file = text.partition("=")
+        yield text, name, file or arguments.checkpoint
+
+
+def measure(arguments: argparse.Namespace, sets: list[tuple[str, str, Dataset]]) -> Iterator[Measured]:
+    """Every network on every set; all networks are opened before the first is measured."""
+    networks = [
+        (label, open_network(name, checkpoint, arguments.option))
+        for label, name, checkpoint in chosen_networks(arguments)
+    ]
+    for set_name, source, dataset in sets:
+        fit = arguments.fit or FITS_OF_SETS.get(set_name, "pad")
+        for label, network in networks:
+            predictor = make_predictor(network, arguments, fit)
+            results = list(evaluate_pairs(predictor, dataset, arguments.label_free, progress=True))
+            shown = f"{fit} {arguments.size[0]}x{arguments.size[1]}" if arguments.size else fit
+            yield Measured(set_name, source, label, shown, results)
+
+
+def report(measured: list[Measured], per_pair: bool) -> str:
+    """The protocol and the tables."""
+    heads = ("set", "data", "network")
+    rows = [(one.labels, figures_of(one.results)) for one in measured]
+    tables = [
+        figure_table(heads, rows, ERRORS),
+        figure_table(heads, rows, REGIONS),
+        figure_table(heads, rows, LABEL_FREE),
+    ]
+    if per_pair:
+        pairs = [((*one.labels, pair.name), figures_of([pair])) for one in measured for pair in one.results]
+        tables += [figure_table((*heads, "pair"), pairs, columns[1:]) for columns in (ERRORS, LABEL_FREE)]
+    return "\n\n".join([protocol(measured), *filter(None, tables)])
+
+
+def protocol(measured: list[Measured]) -> str:
+    """How the figures were taken, in words."""
+    sets_by_fit: dict[str, list[str]] = {}
+    for one in measured:
+        sets_by_fit.setdefault(one.fit, []).append(one.set_name)
+    fits = "; ".join(f"{fit}: {', '.join(dict.fromkeys(names))}" for fit, names in sets_by_fit.items())
+    return (
+        f"How frames meet the stride (docs/evaluation.md): {fits}.\n"
+        f"{HOW_AVERAGED}\n"
+        "Only pixels with known flow count. KITTI: EPE and Fl-all are over flow_occ, matched/noc over "
+        "flow_noc. A number in brackets: of so many pairs only."
+    )
+
+
+def as_json(measured: list[Measured], per_pair: bool) -> dict[str, object]:
+    """The same as data: keys as mdflow.metrics.summarise and mdflow.quality name them."""
+    return {
+        "averages": HOW_AVERAGED,
+        "results": [
+            {
+                "set": one.set_name,
+                "data": one.source,
+                "network": one.network,
+                "fit": one.fit,
+                "figures": figures_of(one.results),
+                **({"pairs": {pair.name: figures_of([pair]) for pair in one.results}} if per_pair else {}),
+            }
+            for one in measured
+        ],
+    }
+
+
+def submit(arguments: argparse.Namespace) -> None:
+    """Write the submission of each benchmark whose root is given."""
+    roots = {name: getattr(arguments, name)[0] for name in SUBMISSIONS if getattr(arguments, name)}
+    networks = list(chosen_networks(arguments))
+    if not roots or len(networks) > 1:
+        flags = " ".join(f"--{name} ROOT" for name in SUBMISSIONS)
+        raise InputError(f"A submission needs one --network and some of {flags}.")
+    require_empty_folder(arguments.submission, arguments.overwrite)
+    _, name, checkpoint = networks[0]
+    network = open_network(name, checkpoint, arguments.option)
+    for benchmark, root in roots.items():
+        predictor = make_predictor(network, arguments, FITS_OF_SETS.get(benchmark, "pad"))
+        print(f"Wrote {write_submission(predictor, benchmark, Path(root), arguments.submission)}.")

@@ -1,0 +1,104 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from mdflow.commands import main
+from mdflow.data.io import write_flow, write_image
+
+
+@pytest.fixture
+def sintel(tmp_path):
+    """One pair in Sintel's layout, both passes, everything moving (3, 4) px, a corner occluded."""
+    root = tmp_path / "Sintel"
+    folders = [root / "training" / kind / "scene" for kind in ("clean", "final", "flow", "occlusions")]
+    for folder in folders:
+        folder.mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    for folder in folders[:2]:
+        for number in (1, 2):
+            write_image(folder / f"frame_000{number}.png", noise)
+    truth = np.full((40, 60, 2), (3, 4), np.float32)
+    write_flow(folders[2] / "frame_0001.flo", truth)
+    occluded = np.zeros((40, 60), np.uint8)
+    occluded[:10, :10] = 255
+    write_image(folders[3] / "frame_0001.png", occluded)
+    return root
+
+
+def test_several_networks_on_both_passes_in_one_table(sintel, tmp_path, capsys):
+    out = tmp_path / "new" / "figures.json"
+    assert (
+        main(
+            ["evaluate", "--network", "zero", "--network", "dis", "--sintel", str(sintel), "--json", str(out)]
+        )
+        == 0
+    )
+    text = capsys.readouterr().out
+    assert "mean over pairs of each pair's mean" in text
+    assert "pad: sintel clean, sintel final" in text
+    results = json.loads(out.read_text())["results"]
+    assert [(one["set"], one["network"]) for one in results] == [
+        ("sintel clean", "zero"),
+        ("sintel clean", "dis"),
+        ("sintel final", "zero"),
+        ("sintel final", "dis"),
+    ]
+    zero = results[0]["figures"]
+    assert zero["epe"] == zero["epe_matched"] == zero["epe_unmatched"] == 5
+    assert zero["fl"] == 100
+    assert {"epe_s0-10", "epe_d0-10", "over1"} <= zero.keys()
+
+
+def test_pairs_are_listed_on_request(sintel, capsys):
+    main(["evaluate", "--network", "zero", "--sintel", str(sintel), "--per-pair"])
+    assert "scene/frame_0001" in capsys.readouterr().out
+
+
+def test_kitti_is_padded_below_and_has_noc(tmp_path, capsys):
+    folder = tmp_path / "training"
+    for name in ("image_2", "flow_occ", "flow_noc"):
+        (folder / name).mkdir(parents=True)
+    for number in (10, 11):
+        write_image(folder / "image_2" / f"000000_{number}.png", np.zeros((20, 30, 3), np.uint8))
+    truth = np.full((20, 30, 2), (8, 0), np.float32)
+    truth[:, 15:] = (2, 0)
+    matched = truth[..., 0] == 2
+    write_flow(folder / "flow_occ" / "000000_10.png", truth)
+    write_flow(folder / "flow_noc" / "000000_10.png", truth, matched)
+    out = tmp_path / "figures.json"
+    assert main(["evaluate", "--network", "zero", "--kitti2015", str(tmp_path), "--json", str(out)]) == 0
+    assert "pad-bottom: kitti2015" in capsys.readouterr().out
+    (result,) = json.loads(out.read_text())["results"]
+    assert result["fit"] == "pad-bottom"
+    assert result["figures"]["epe"] == 5
+    assert result["figures"]["epe_matched"] == 2
+    assert result["figures"]["fl"] == 50
+    assert result["figures"]["fl_matched"] == 0
+
+
+def test_data_without_labels_gets_label_free_scores(tmp_path, capsys):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    for number in range(3):
+        write_image(tmp_path / f"{number}.png", noise)
+    assert main(["evaluate", "--network", "zero", "--data", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "census" in text
+    assert "Fl-all %" not in text.splitlines()[4]
+
+
+def test_untrained_networks_can_stand_in_the_table(sintel, capsys):
+    assert main(["evaluate", "--network", "fastflownet=untrained", "--sintel", str(sintel)]) == 0
+    assert "fastflownet=untrained" in capsys.readouterr().out
+
+
+def test_submission_writes_archives_for_the_given_roots(tmp_path, capsys):
+    folder = tmp_path / "kitti" / "testing" / "image_2"
+    folder.mkdir(parents=True)
+    for number in (10, 11):
+        cv2.imwrite(str(folder / f"000000_{number}.png"), np.zeros((20, 30, 3), np.uint8))
+    command = ["evaluate", "--network", "zero", "--kitti2015", str(tmp_path / "kitti")]
+    assert main([*command, "--submission", str(tmp_path / "out")]) == 0
+    assert (tmp_path / "out" / "kitti2015.zip").exists()
+    assert "kitti2015.zip" in capsys.readouterr().out
