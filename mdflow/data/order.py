@@ -1,6 +1,8 @@
 """A random order that video files can follow: far jumps seldom, near neighbours together."""
 
-import random
+from collections.abc import Sequence
+
+import numpy as np
 
 from mdflow.data.sample import Dataset
 
@@ -14,18 +16,16 @@ def runs_of(dataset: Dataset) -> list[range]:
     return [range(index, index + 1) for index in range(len(dataset))]
 
 
-def shuffled(dataset: Dataset, seed: int, at_once: int = RUNS_AT_ONCE) -> list[int]:
+def shuffled(dataset: Dataset, seed: int | Sequence[int], at_once: int = RUNS_AT_ONCE) -> np.ndarray:
     """A permutation of the dataset's indices, reproducible by seed.
 
     Runs come in random order and are mixed `at_once` at a time, so that a reader that remembers a few hundred
-    frames decodes each about once. Where every run is one index this is an ordinary shuffle.
+    frames decodes each about once. A dataset without runs gets an ordinary shuffle.
     """
-    generator = random.Random(seed)
+    rng = np.random.default_rng(seed)
+    if not hasattr(dataset, "runs"):
+        return rng.permutation(len(dataset))
     runs = runs_of(dataset)
-    generator.shuffle(runs)
-    order = []
-    for start in range(0, len(runs), at_once):
-        mixed = [index for run in runs[start : start + at_once] for index in run]
-        generator.shuffle(mixed)
-        order += mixed
-    return order
+    runs = [runs[place] for place in rng.permutation(len(runs))]
+    mixed = [np.concatenate(runs[start : start + at_once]) for start in range(0, len(runs), at_once)]
+    return np.concatenate([rng.permutation(indices) for indices in mixed])
