@@ -6,7 +6,7 @@ from mdflow.checkpoint import fit_weights, read_network
 from mdflow.errors import InputError
 from mdflow.networks import NETWORKS, create
 from mdflow.networks.network import FlowNetwork
-from teachers import fastflownet, lightflow, liteflownet2, pwcnet, raft, raft_mdflow, raft_small
+from teachers import fastflownet, gma, lightflow, liteflownet2, pwcnet, raft, raft_mdflow, raft_small
 from teachers.release import Release, read_release
 
 RELEASES: dict[str, Release] = {
@@ -14,6 +14,7 @@ RELEASES: dict[str, Release] = {
     "raft": raft.RELEASE,
     "raft_small": raft_small.RELEASE,
     "raft_mdflow": raft_mdflow.RELEASE,
+    "gma": gma.RELEASE,
     "pwcnet": pwcnet.RELEASE,
     "lightflow": lightflow.RELEASE,
     "liteflownet2": liteflownet2.RELEASE,

@@ -15,6 +15,9 @@ PATTERNS = {
     r"update_block\.encoder\.conv\.": "update.motion.joint.",
     r"update_block\.flow_head\.conv1\.": "update.flow.0.",
     r"update_block\.flow_head\.conv2\.": "update.flow.2.",
+    r"update_block\.(?:gma|aggregator)\.to_v\.": "update.aggregation.value.",
+    r"update_block\.(?:gma|aggregator)\.gamma": "update.aggregation.gain",
+    r"(?:attn|att)\.to_qk\.": "update.aggregation.query_key.",
     r"(?:update_block\.)?mask\.": "upsampling.weights.",
 }
 GATE = re.compile(r"update_block\.gru\.convz(\d?)\.weight")

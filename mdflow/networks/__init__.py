@@ -10,13 +10,14 @@ from mdflow.networks.lightflow import LightFlow
 from mdflow.networks.liteflownet2 import LiteFlowNet2
 from mdflow.networks.network import FlowNetwork
 from mdflow.networks.pwcnet import PWCNet
-from mdflow.networks.raft import raft, raft_small
+from mdflow.networks.raft import gma, raft, raft_small
 from mdflow.networks.zero import ZeroFlow
 
 NETWORKS: dict[str, Callable[..., FlowNetwork]] = {
     "fastflownet": FastFlowNet,
     "raft": raft,
     "raft_small": raft_small,
+    "gma": gma,
     "pwcnet": PWCNet,
     "lightflow": LightFlow,
     "liteflownet2": LiteFlowNet2,

@@ -1,4 +1,10 @@
-"""RAFT (Teed & Deng, ECCV 2020): a recurrent unit looks up matching costs and refines the flow."""
+"""RAFT (Teed & Deng, ECCV 2020): a recurrent unit looks up matching costs and refines the flow.
+
+Also GMA (Jiang et al., ICCV 2021), which is RAFT with motion shared between pixels, and the uncertainty
+head of U2Flow (CVPR 2026).
+"""
+
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -10,20 +16,22 @@ from mdflow.networks.layers import subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
-from mdflow.networks.raft_update import BilinearUpsampling, ConvexUpsampling, MotionEncoder, UpdateBlock
+from mdflow.networks.raft_update import MotionEncoder, UpdateBlock
+from mdflow.networks.raft_upsampling import FACTOR, BilinearUpsampling, ConvexUpsampling
 
 PREPROCESSING = ("symmetric", "centred")
 
 
 class RAFT(FlowNetwork):
-    """RAFT assembled of its parts; `raft` and `raft_small` are the two published sizes.
+    """RAFT assembled of its parts; `raft`, `raft_small` and `gma` below are the published networks.
 
     `preprocessing`: "symmetric" maps images to [−1,1] as the original, "centred" subtracts the pair's mean
     as MDFlow's release. `correlation`: "all_pairs" or the memory-light "on_demand". `align_corners`: False
-    reproduces MDFlow's release, whose lookups are up to half a pixel off.
+    reproduces MDFlow's release, whose lookups are up to half a pixel off. `uncertainty`: a head for
+    `estimate_with_uncertainty`.
     """
 
-    stride = 8
+    stride = FACTOR
 
     def __init__(
         self,
@@ -37,19 +45,17 @@ class RAFT(FlowNetwork):
         preprocessing: str,
         correlation: str,
         align_corners: bool,
+        uncertainty: bool = False,
     ) -> None:
         super().__init__()
-        if preprocessing not in PREPROCESSING:
-            raise InputError(
-                f"Unknown preprocessing '{preprocessing}'; choose from {', '.join(PREPROCESSING)}."
-            )
-        if correlation not in CORRELATIONS:
-            raise InputError(f"Unknown correlation '{correlation}'; choose from {', '.join(CORRELATIONS)}.")
+        check_choice("preprocessing", preprocessing, PREPROCESSING)
+        check_choice("correlation", correlation, CORRELATIONS)
         if iterations < 1:
-            raise InputError(f"RAFT needs at least one iteration, got {iterations}.")
+            raise InputError(f"The network needs at least one iteration, got {iterations}.")
         self.features, self.context, self.update, self.upsampling = features, context, update, upsampling
         self.hidden, self.radius, self.iterations = hidden, radius, iterations
         self.preprocessing, self.correlation, self.align_corners = preprocessing, correlation, align_corners
+        self.uncertainty = UncertaintyHead(hidden) if uncertainty else None
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """Each image's matching features and the image itself, of which `estimate` makes the context.
@@ -65,20 +71,68 @@ class RAFT(FlowNetwork):
 
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """A full-resolution flow after each iteration."""
+        return [self.upsampling(flow, hidden) for flow, hidden in self.iterate(features1, features2)]
+
+    def estimate_with_uncertainty(
+        self, features1: Features, features2: Features
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The flows of `estimate`, and for each the log variance (B,1,H,W) of its error."""
+        if self.uncertainty is None:
+            raise InputError("This network has no uncertainty head; create it with uncertainty=True.")
+        states = list(self.iterate(features1, features2))
+        flows = [self.upsampling(flow, hidden) for flow, hidden in states]
+        return flows, [self.uncertainty(hidden) for _, hidden in states]
+
+    def iterate(self, features1: Features, features2: Features) -> Iterator[tuple[Tensor, Tensor]]:
+        """Flow (B,2,h,w) and hidden state after each iteration, at 1/8 of the image."""
         hidden, context = self.context(features1[1]).tensor_split([self.hidden], dim=1)
-        hidden = torch.tanh(hidden)
-        shares = self.update.context_shares(F.relu(context))
-        lookup = CORRELATIONS[self.correlation](features1[0], features2[0], self.radius, self.align_corners)
-        origin = coordinate_grid(*features1[0].shape[-2:], features1[0].device)
-        flow = torch.zeros_like(origin).expand(features1[0].shape[0], -1, -1, -1)
-        flows = []
+        refine = Refinement(self, features1[0], features2[0], F.relu(context))
+        hidden, flow = torch.tanh(hidden), torch.zeros_like(features1[0][:, :2])
         for _ in range(self.iterations):
             # The paper passes no gradient from an iteration to the flow it started from.
             flow = flow.detach()
-            hidden, increment = self.update(hidden, shares, lookup(origin + flow), flow)
+            hidden, increment = refine(hidden, flow)
             flow = flow + increment
-            flows.append(self.upsampling(flow, hidden))
-        return flows
+            yield flow, hidden
+
+
+class Refinement:
+    """The update of one pair's flow: hidden state and flow to the next hidden state and an increment."""
+
+    def __init__(self, network: FlowNetwork, features1: Tensor, features2: Tensor, context: Tensor) -> None:
+        self.update, self.terms = network.update, network.update.prepare(context)
+        correlation = CORRELATIONS[network.correlation]
+        self.lookup = correlation(features1, features2, network.radius, network.align_corners)
+        self.origin = coordinate_grid(*features1.shape[-2:], features1.device)
+
+    def __call__(self, hidden: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        return self.update(hidden, self.terms, self.lookup(self.origin + flow), flow)
+
+
+class UncertaintyHead(nn.Module):
+    """Log variance of the flow's error from the hidden state, decoupled: the flow gets no gradient from it.
+
+    Two convolutions (U2Flow); it starts at a variance of one pixel².
+    """
+
+    def __init__(self, hidden: int, width: int = 256) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(hidden, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, 1, 3, padding=1)
+        )
+        nn.init.zeros_(self.layers[2].weight)
+        nn.init.zeros_(self.layers[2].bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B,hidden,h,w) to (B,1,8h,8w)."""
+        coarse = self.layers(hidden.detach())
+        return F.interpolate(coarse, scale_factor=FACTOR, mode="bilinear", align_corners=False)
+
+
+def check_choice(what: str, given: str, known: object) -> None:
+    """Raise InputError unless `given` is one of the known names."""
+    if given not in known:
+        raise InputError(f"Unknown {what} '{given}'; choose from {', '.join(known)}.")
 
 
 def raft(
@@ -87,21 +141,20 @@ def raft(
     preprocessing: str = "symmetric",
     correlation: str = "all_pairs",
     align_corners: bool = True,
+    uncertainty: bool = False,
+    aggregate: bool = False,
 ) -> RAFT:
-    """RAFT, 5.3 M parameters; `context_norm`: "batch" as published, "instance" for small batches."""
+    """RAFT, 5.3 M parameters.
+
+    `context_norm`: "batch" as published, "instance" as U2Flow trains it; `aggregate` makes it GMA.
+    """
     hidden, context, radius = 128, 128, 4
     costs = LEVELS * (2 * radius + 1) ** 2
+    motion = MotionEncoder(costs, cost_widths=(256, 192), flow_widths=(128, 64), outputs=128)
     return RAFT(
         features=ResidualEncoder(256, "instance"),
         context=ResidualEncoder(hidden + context, context_norm),
-        update=UpdateBlock(
-            MotionEncoder(costs, cost_widths=(256, 192), flow_widths=(128, 64), outputs=128),
-            hidden,
-            inputs=128,
-            context=context,
-            kernels=[(1, 5), (5, 1)],
-            head=256,
-        ),
+        update=UpdateBlock(motion, hidden, context, [(1, 5), (5, 1)], head=256, aggregate=aggregate),
         upsampling=ConvexUpsampling(hidden),
         hidden=hidden,
         radius=radius,
@@ -109,7 +162,19 @@ def raft(
         preprocessing=preprocessing,
         correlation=correlation,
         align_corners=align_corners,
+        uncertainty=uncertainty,
     )
+
+
+def gma(
+    iterations: int = 12,
+    context_norm: str = "batch",
+    preprocessing: str = "symmetric",
+    correlation: str = "all_pairs",
+    uncertainty: bool = False,
+) -> RAFT:
+    """GMA, 5.8 M parameters: RAFT whose pixels share motion with those that look alike."""
+    return raft(iterations, context_norm, preprocessing, correlation, uncertainty=uncertainty, aggregate=True)
 
 
 def raft_small(
@@ -118,22 +183,17 @@ def raft_small(
     preprocessing: str = "symmetric",
     correlation: str = "all_pairs",
     align_corners: bool = True,
+    uncertainty: bool = False,
 ) -> RAFT:
     """RAFT-small, 1.0 M parameters: bottleneck blocks, one 3×3 GRU, bilinear upsampling."""
     hidden, context, radius = 96, 64, 3
     costs = LEVELS * (2 * radius + 1) ** 2
     widths = (32, 64, 96)
+    motion = MotionEncoder(costs, cost_widths=(96,), flow_widths=(64, 32), outputs=82)
     return RAFT(
         features=ResidualEncoder(128, "instance", widths, BottleneckBlock),
         context=ResidualEncoder(hidden + context, context_norm, widths, BottleneckBlock),
-        update=UpdateBlock(
-            MotionEncoder(costs, cost_widths=(96,), flow_widths=(64, 32), outputs=82),
-            hidden,
-            inputs=82,
-            context=context,
-            kernels=[(3, 3)],
-            head=128,
-        ),
+        update=UpdateBlock(motion, hidden, context, [(3, 3)], head=128),
         upsampling=BilinearUpsampling(),
         hidden=hidden,
         radius=radius,
@@ -141,4 +201,5 @@ def raft_small(
         preprocessing=preprocessing,
         correlation=correlation,
         align_corners=align_corners,
+        uncertainty=uncertainty,
     )

@@ -1,10 +1,13 @@
 """RAFT's update operator (Teed & Deng, ECCV 2020, section 3.3): matching cost and flow to a better flow."""
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from mdflow.networks.raft_aggregation import MotionAggregation
 
 
 class MotionEncoder(nn.Module):
@@ -17,10 +20,10 @@ class MotionEncoder(nn.Module):
         self, costs: int, cost_widths: tuple[int, ...], flow_widths: tuple[int, int], outputs: int
     ) -> None:
         super().__init__()
-        widths = (costs, *cost_widths)
+        self.outputs = outputs
         self.cost = nn.ModuleList(
             nn.Conv2d(a, b, kernel, padding=kernel // 2)
-            for (a, b), kernel in zip(pairwise(widths), (1, 3), strict=False)
+            for (a, b), kernel in zip(pairwise((costs, *cost_widths)), (1, 3), strict=False)
         )
         self.flow1 = nn.Conv2d(2, flow_widths[0], 7, padding=3)
         self.flow2 = nn.Conv2d(flow_widths[0], flow_widths[1], 3, padding=1)
@@ -60,59 +63,49 @@ class ConvGRU(nn.Module):
         return torch.lerp(hidden, torch.tanh(candidate), update)
 
 
+class ContextTerms(NamedTuple):
+    """What the context adds to every iteration: a share of each GRU's gates, and GMA's attention."""
+
+    shares: list[Tensor]
+    attention: Tensor | None
+
+
 class UpdateBlock(nn.Module):
-    """One iteration: motion features, then one GRU for each kernel, then a flow increment."""
+    """One iteration: motion features, then one GRU for each kernel, then a flow increment.
+
+    `head`: width of the flow head; `aggregate`: share motion between pixels as GMA does.
+    """
 
     def __init__(
         self,
         motion: MotionEncoder,
         hidden: int,
-        inputs: int,
         context: int,
         kernels: list[tuple[int, int]],
         head: int,
+        aggregate: bool = False,
     ) -> None:
         super().__init__()
         self.motion = motion
+        self.aggregation = MotionAggregation(context, motion.outputs) if aggregate else None
+        inputs = 2 * motion.outputs if aggregate else motion.outputs
         self.grus = nn.ModuleList(ConvGRU(hidden, inputs, context, kernel) for kernel in kernels)
         self.flow = nn.Sequential(
             nn.Conv2d(hidden, head, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(head, 2, 3, padding=1)
         )
 
-    def context_shares(self, context: Tensor) -> list[Tensor]:
-        """What the context adds to the gates of each GRU, for all iterations."""
-        return [gru.context(context) for gru in self.grus]
+    def prepare(self, context: Tensor) -> ContextTerms:
+        """What can be computed of the context features once for all iterations."""
+        attention = None if self.aggregation is None else self.aggregation.attention(context)
+        return ContextTerms([gru.context(context) for gru in self.grus], attention)
 
     def forward(
-        self, hidden: Tensor, shares: list[Tensor], cost: Tensor, flow: Tensor
+        self, hidden: Tensor, terms: ContextTerms, cost: Tensor, flow: Tensor
     ) -> tuple[Tensor, Tensor]:
         """The next hidden state and the increment (B,2,h,w) of the flow."""
         motion = self.motion(cost, flow)
-        for gru, share in zip(self.grus, shares, strict=True):
+        if self.aggregation is not None:
+            motion = torch.cat([motion, self.aggregation(motion, terms.attention)], dim=1)
+        for gru, share in zip(self.grus, terms.shares, strict=True):
             hidden = gru(hidden, motion, share)
         return hidden, self.flow(hidden)
-
-
-class ConvexUpsampling(nn.Module):
-    """Flow at 1/8 to full resolution: each fine pixel a learned convex mix of its 3×3 coarse neighbours."""
-
-    def __init__(self, hidden: int, width: int = 256) -> None:
-        super().__init__()
-        self.weights = nn.Sequential(
-            nn.Conv2d(hidden, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, 9 * 64, 1)
-        )
-
-    def forward(self, flow: Tensor, hidden: Tensor) -> Tensor:
-        batch, _, height, width = flow.shape
-        # RAFT scales the logits by 1/4 to balance their gradient with the flow head's.
-        weights = (0.25 * self.weights(hidden)).view(batch, 1, 9, 8, 8, height, width).softmax(dim=2)
-        neighbours = F.unfold(8 * flow, 3, padding=1).view(batch, 2, 9, 1, 1, height, width)
-        fine = (weights * neighbours).sum(dim=2)
-        return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, 8 * height, 8 * width)
-
-
-class BilinearUpsampling(nn.Module):
-    """Flow at 1/8 to full resolution without parameters, corners on corners as in RAFT-small."""
-
-    def forward(self, flow: Tensor, hidden: Tensor) -> Tensor:
-        return 8 * F.interpolate(flow, scale_factor=8, mode="bilinear", align_corners=True)

@@ -1,6 +1,9 @@
+import pytest
 import torch
 
+from mdflow.errors import InputError
 from mdflow.networks import create
+from mdflow.networks.raft_aggregation import MotionAggregation
 from mdflow.networks.raft_correlation import QUERIES, AllPairs, OnDemand
 
 
@@ -53,3 +56,40 @@ def test_images_too_small_for_the_cost_pyramid_still_work():
 def test_the_context_may_be_normalised_by_instance():
     network = create("raft", context_norm="instance", iterations=1)
     assert not any("running_mean" in key for key in network.state_dict())
+
+
+def test_the_uncertainty_head_gives_the_flow_no_gradient():
+    torch.manual_seed(0)
+    network = create("raft_small", iterations=2, uncertainty=True)
+    flows, variances = network.estimate_with_uncertainty(*network.encode(*torch.rand(2, 1, 3, 64, 64)))
+    assert [variance.shape for variance in variances] == [(1, 1, 64, 64)] * 2
+    assert all((variance == 0).all() for variance in variances)
+    torch.nn.init.normal_(network.uncertainty.layers[2].weight)
+    _, variances = network.estimate_with_uncertainty(*network.encode(*torch.rand(2, 1, 3, 64, 64)))
+    sum(variance.sum() for variance in variances).backward()
+    touched = {name.split(".")[0] for name, value in network.named_parameters() if value.grad is not None}
+    assert touched == {"uncertainty"}
+    assert len(flows) == 2
+
+
+def test_uncertainty_needs_its_head():
+    network = create("raft_small")
+    with pytest.raises(InputError, match="uncertainty=True"):
+        network.estimate_with_uncertainty(*network.encode(*torch.rand(2, 1, 3, 64, 64)))
+
+
+def test_aggregation_shares_motion_between_pixels_that_look_alike():
+    """Two kinds of pixels with orthogonal keys: each receives the mean motion of its own kind."""
+    torch.manual_seed(0)
+    aggregation = MotionAggregation(context=2, motion=3)
+    kind = (torch.arange(24) % 2).view(1, 1, 4, 6).float()
+    with torch.no_grad():
+        aggregation.gain.fill_(1)
+        aggregation.query_key.weight.copy_(30 * torch.eye(2).repeat(2, 1)[:, :, None, None])
+        aggregation.value.weight.copy_(torch.eye(3)[:, :, None, None])
+        attention = aggregation.attention(torch.cat([kind, 1 - kind], dim=1))
+        motion = torch.rand(1, 3, 4, 6)
+        added = aggregation(motion, attention) - motion
+    for mask in (kind[0, 0] == 0, kind[0, 0] == 1):
+        expected = motion[0][:, mask].mean(dim=1, keepdim=True).expand(-1, 12)
+        torch.testing.assert_close(added[0][:, mask], expected)
