@@ -13,7 +13,7 @@ WHEEL_COLOURS = np.array(
     [[255, 0, 0], [255, 255, 0], [0, 255, 0], [0, 255, 255], [0, 0, 255], [255, 0, 255], [255, 0, 0]]
 )
 UNKNOWN_COLOUR = (0, 0, 0)
-LABEL_HEIGHT = 16
+SMALLEST_CAPTION = 16
 GAP = 2
 
 
@@ -23,7 +23,7 @@ def flow_to_colour(
     """Flow (H,W,2) by colour: the hue is the direction, white is standing still (Baker et al. 2011).
 
     `largest` is the speed in pixels that has full colour, by default the fastest known pixel's; what is
-    faster gets darker. Pixels that are not finite or not `valid` (H,W) are black.
+    faster has it too (the original darkens it). Pixels that are not finite or not `valid` (H,W) are black.
     """
     known = np.isfinite(flow).all(axis=-1)
     if valid is not None:
@@ -33,8 +33,7 @@ def flow_to_colour(
     speed = speed / max(float(speed.max()) if largest is None else largest, 1e-6)
     place = (np.arctan2(-flow[..., 1], -flow[..., 0]) / np.pi + 1) / 2 * WHEEL_PLACES[-1]
     hue = np.stack([np.interp(place, WHEEL_PLACES, channel) for channel in WHEEL_COLOURS.T], axis=-1)
-    speed = speed[..., None]
-    colour = np.where(speed <= 1, 255 - speed * (255 - hue), 0.75 * hue)
+    colour = 255 - np.minimum(speed, 1)[..., None] * (255 - hue)
     colour[~known] = UNKNOWN_COLOUR
     return colour.round().astype(np.uint8)
 
@@ -71,7 +70,7 @@ def panel(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[Sequence[str]] 
         raise InputError("A panel needs at least one row with one picture.")
     height, width = rows[0][0].shape[:2]
     columns = max(len(row) for row in rows)
-    caption = LABEL_HEIGHT if any(text for row in labels for text in row) else 0
+    caption = max(SMALLEST_CAPTION, height // 25) if any(text for row in labels for text in row) else 0
     canvas = np.full(
         (len(rows) * (height + caption + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8
     )
@@ -99,5 +98,7 @@ def _write(strip: np.ndarray, text: str) -> None:
     # The built-in font has no accents or Greek: a caption is plain ASCII. Drawn on a copy, since a slice of
     # the canvas is not contiguous.
     drawn = np.ascontiguousarray(strip)
-    cv2.putText(drawn, text, (2, LABEL_HEIGHT - 5), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (0, 0, 0), 1, cv2.LINE_AA)
+    height = strip.shape[0]
+    place = (2, round(0.7 * height))
+    cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, height / 42, (0, 0, 0), 1, cv2.LINE_AA)
     strip[:] = drawn

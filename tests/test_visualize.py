@@ -30,9 +30,9 @@ def test_colour_is_continuous_where_the_angle_jumps():
     assert np.abs(above - below).max() <= 2
 
 
-def test_slow_is_pale_and_too_fast_is_dark():
+def test_slow_is_pale_and_the_fastest_have_full_colour():
     assert colour_of(0.5, 0) == [255, 128, 128]
-    assert colour_of(2, 0) == [191, 0, 0]
+    assert colour_of(1, 0) == colour_of(2, 0) == [255, 0, 0]
 
 
 def test_unknown_flow_is_black():

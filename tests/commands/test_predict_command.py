@@ -1,0 +1,75 @@
+import cv2
+import numpy as np
+import pytest
+
+from mdflow.commands import main
+from mdflow.data.io import read_flow, write_image
+from mdflow.results import VideoFile
+
+
+def noise(*shape: int, kind: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, shape, kind)
+
+
+def test_a_pair_gives_a_flow_file_and_a_picture(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_image(tmp_path / f"{name}.png", noise(33, 47, 3))
+    paths = [str(tmp_path / f"{name}.png") for name in ("a", "b")]
+    assert main(["predict", "--network", "zero", *paths, "-o", str(tmp_path / "out")]) == 0
+    assert "Wrote the flow of 1 pair(s)" in capsys.readouterr().out
+    flow, _ = read_flow(tmp_path / "out" / "flow" / "a.flo")
+    assert flow.shape == (33, 47, 2)
+    assert (tmp_path / "out" / "colour" / "a.png").exists()
+
+
+def test_a_video_gives_flow_files_and_videos(tmp_path):
+    video = VideoFile(tmp_path / "clip.mp4", 25)
+    for _ in range(3):
+        video.write("", noise(32, 48, 3))
+    video.close()
+    command = ["predict", "--network", "zero", str(tmp_path / "clip.mp4"), "--both", "--format", "png"]
+    assert main([*command, "-o", str(tmp_path / "out")]) == 0
+    found = {path.name for path in (tmp_path / "out").iterdir()}
+    folders = {"flow", "flow_backward", "occlusion1", "occlusion2"}
+    assert found == folders | {"colour.mp4", "colour_backward.mp4", "figure.mp4"}
+    assert sorted(path.name for path in (tmp_path / "out" / "flow").iterdir()) == ["000000.png", "000001.png"]
+
+
+def test_frames_can_become_a_video(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(3):
+        write_image(frames / f"{number}.png", noise(20, 30, 3))
+    command = ["predict", "--network", "zero", str(frames), "--pictures", "mp4", "--format", "none"]
+    assert main([*command, "-o", str(tmp_path / "out")]) == 0
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["colour.mp4"]
+
+
+def test_overwriting_is_asked_for(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_image(tmp_path / f"{name}.png", noise(20, 30, 3))
+    paths = [str(tmp_path / f"{name}.png") for name in ("a", "b")]
+    command = ["predict", "--network", "zero", *paths, "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    (tmp_path / "out" / "flow" / "a.flo").write_bytes(b"mine")
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert (tmp_path / "out" / "flow" / "a.flo").read_bytes() == b"mine"
+    assert main([*command, "--overwrite"]) == 0
+    assert (tmp_path / "out" / "flow" / "a.flo").read_bytes() != b"mine"
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [noise(21, 35), noise(21, 35, 4), noise(21, 35, 3, kind=np.uint16), noise(5, 3, 3), noise(1, 1, 3)],
+    ids=["gray", "alpha", "16 bit", "below the stride", "one pixel"],
+)
+def test_unusual_images_work(tmp_path, pixels):
+    for name in ("a", "b"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+    paths = [str(tmp_path / f"{name}.png") for name in ("a", "b")]
+    command = ["predict", "--network", "fastflownet", "--checkpoint", "untrained", *paths]
+    assert main([*command, "-o", str(tmp_path / "out")]) == 0
+    flow, _ = read_flow(tmp_path / "out" / "flow" / "a.flo")
+    assert flow.shape == (*pixels.shape[:2], 2)
+    assert np.isfinite(flow).all()
