@@ -41,8 +41,11 @@ def read_release(path: Path) -> State:
             f"'{path}' is not a plain weight file: it is damaged or holds Python objects, which are never "
             "executed here; expected a state dict of tensors, so save it again as one."
         ) from error
-    except (OSError, RuntimeError, EOFError) as error:
+    except OSError as error:
         raise InputError(f"Cannot read the weights '{path}': {error}.") from error
+    except Exception as error:
+        # Bytes that are no pickle make the unpickler fail in any way, by an IndexError for example.
+        raise InputError(f"'{path}' is no weight file, or a damaged one; expected a state dict.") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

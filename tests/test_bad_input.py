@@ -1,0 +1,182 @@
+"""What a user sees when something given cannot be used: one row a case, (command, sentence); status 2 always.
+
+Commands run in a folder with the files that `make_files` lays out. To add a case: a row, and its file.
+"""
+
+import os
+import pickle
+import re
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from mdflow.checkpoint import save_network
+from mdflow.commands import main
+from mdflow.data.io import write_flow, write_image
+from mdflow.networks import create
+from mdflow.results import VideoFile
+
+PREDICT = "predict --network zero"
+EVALUATE = "evaluate --network zero"
+FASTFLOWNET = "predict --network fastflownet --checkpoint"
+
+ROWS = [
+    # Inputs of predict
+    (
+        f"{PREDICT} missing.png a.png -o out",
+        r"missing\.png does not exist; give two images, a folder .* video",
+    ),
+    (f"{PREDICT} empty -o out", r"empty holds 0 frame\(s\); expected at least two frames"),
+    (f"{PREDICT} a.png -o out", r"a\.png holds 1 frame\(s\); expected at least two frames"),
+    (f"{PREDICT} one.mp4 -o out", r"one\.mp4 holds 1 frame\(s\); expected at least two frames"),
+    (f"{PREDICT} text.mp4 -o out", r"text\.mp4 cannot be opened as a video"),
+    (f"{PREDICT} truncated.png a.png -o out", r"truncated\.png cannot be read as an image: it is truncated"),
+    (f"{PREDICT} absurd.png a.png -o out", r"absurd\.png cannot be read .* claims an image of 60000x60000"),
+    (f"{PREDICT} mixed -o out", r"'1' and '2' of mixed differ in size \(8x6 and 9x6\)"),
+    (f"{PREDICT} notes.txt a.png -o out", r"notes\.txt is no image; several inputs must be images"),
+    # Outputs of predict
+    (f"{PREDICT} a.png b.png -o full", r"'full' is not empty; use --overwrite"),
+    (f"{PREDICT} a.png b.png -o notes.txt", r"'notes\.txt' is a file; give a folder"),
+    (f"{PREDICT} a.png b.png -o flow.flo", r"'flow\.flo' looks like a file; give a folder"),
+    (f"{PREDICT} a.png b.png -o notes.txt/out", r"folder 'notes\.txt/out' cannot be made: Not a directory"),
+    # Networks and how they are used
+    ("predict --network fastflow a.png b.png -o out", r"Unknown network 'fastflow'; choose from fastflownet"),
+    (f"{FASTFLOWNET} missing.pth a.png b.png -o out", r"'missing\.pth'.*No such file"),
+    (f"{FASTFLOWNET} code.pth a.png b.png -o out", r"'code\.pth' is not a plain weight file"),
+    (f"{FASTFLOWNET} notes.txt a.png b.png -o out", r"'notes\.txt' is no weight file"),
+    (f"{FASTFLOWNET} other.safetensors a.png b.png -o out", r"'other\.safetensors' holds the network 'zero'"),
+    (
+        f"{FASTFLOWNET} other.pth a.png b.png -o out",
+        r"'other\.pth' do not fit FastFlowNet; missing: .*unexpected: x",
+    ),
+    (f"{PREDICT} --option iterations a.png b.png -o out", r"'iterations' has no value; expected KEY=VALUE"),
+    (f"{PREDICT} --option iterations=3 a.png b.png -o out", r"'zero' has no option iterations"),
+    (f"{PREDICT} --size 64x64 a.png b.png -o out", r"size goes with the fit 'resize'"),
+    (
+        f"{FASTFLOWNET} untrained --fit resize --size 65x64 a.png b.png -o out",
+        r"65x64 is no multiple of the network's stride 64; give for example 128x64",
+    ),
+    (f"{PREDICT} --scale 0 a.png b.png -o out", r"scale 0\.0 is out of range; expected a speed above 0"),
+    (f"{PREDICT} --device quantum a.png b.png -o out", r"device 'quantum' cannot be used here"),
+    # Evaluation
+    (EVALUATE, r"No set to measure on was given; use --sintel .* ROOT"),
+    (f"{EVALUATE} --data missing", r"'missing' does not exist; expected a data set's root"),
+    (f"{EVALUATE} --data empty", r"empty holds nothing: no data set is recognised there"),
+    (
+        f"{EVALUATE} --kitti2015 empty",
+        r"empty/training/image_2 is not a folder; expected ROOT/training/image_2",
+    ),
+    (f"{EVALUATE} --sintel empty", r"empty/training/clean is not a folder; expected ROOT/training/clean"),
+    (f"{EVALUATE} --chairs wrong_size", r"00001_flow\.flo has a flow for 9x6 pixels and .* is 8x6"),
+    (f"{EVALUATE} --chairs not_a_number", r"00001_flow\.flo has NaN or infinite flow"),
+    (f"{EVALUATE} --chairs absurd", r"00001_flow\.flo cannot be read as a flow"),
+    (f"{EVALUATE} --chairs fine --json notes.txt", r"'notes\.txt' exists; use --overwrite to replace it"),
+    (f"{EVALUATE} --chairs fine --json empty", r"'empty' is a folder; give a file"),
+    (
+        f"{EVALUATE} --network dis --checkpoint other.pth --chairs fine",
+        r"One --checkpoint cannot serve several networks; write --network NAME=FILE",
+    ),
+    (f"{EVALUATE} --submission out", r"A submission needs one --network and some of --sintel ROOT"),
+    (f"{EVALUATE} --sintel empty --submission out", r"empty/test/clean is not a folder"),
+]
+
+
+class Malice:
+    """What a stranger's pickle may do: here it leaves a file."""
+
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def make_chairs(root: Path, flow: np.ndarray) -> Path:
+    """One pair of 8x6 pixels in FlyingChairs' layout; returns its flow file."""
+    (root / "data").mkdir(parents=True)
+    for number in (1, 2):
+        write_image(root / "data" / f"00001_img{number}.ppm", np.zeros((6, 8, 3), np.uint8))
+    write_flow(root / "data" / "00001_flow.flo", flow)
+    return root / "data" / "00001_flow.flo"
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header claims an enormous size."""
+    header = b"IHDR" + width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
+    chunks = [header, b"IDAT" + zlib.compress(b"\0" * 100), b"IEND"]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        (len(chunk) - 4).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) for chunk in chunks
+    )
+
+
+def make_files() -> None:
+    """Good and bad files of every kind, in the working folder."""
+    image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    for name in ("a.png", "b.png"):
+        write_image(name, image)
+    Path("empty").mkdir()
+    Path("full").mkdir()
+    Path("full/mine.txt").write_text("precious")
+    Path("notes.txt").write_text("some notes")
+    Path("text.mp4").write_text("no video at all")
+    video = VideoFile(Path("one.mp4"), 25)
+    video.write("", np.zeros((32, 32, 3), np.uint8))
+    video.close()
+    Path("truncated.png").write_bytes(cv2.imencode(".png", image)[1].tobytes()[:-20])
+    Path("absurd.png").write_bytes(png_that_claims(60000, 60000))
+    Path("mixed").mkdir()
+    for name, width in (("1", 8), ("2", 9)):
+        write_image(f"mixed/{name}.png", np.zeros((6, width, 3), np.uint8))
+    make_checkpoints()
+    flow = np.zeros((6, 8, 2), np.float32)
+    make_chairs(Path("fine"), flow)
+    make_chairs(Path("wrong_size"), np.zeros((6, 9, 2), np.float32))
+    bad = make_chairs(Path("not_a_number"), flow)
+    bad.write_bytes(bad.read_bytes()[:-4] + np.float32(np.nan).tobytes())
+    bad = make_chairs(Path("absurd"), flow)
+    bad.write_bytes(bad.read_bytes()[:4] + np.int32([2**30, 2**30]).tobytes())
+
+
+def make_checkpoints() -> None:
+    """Files that are no weights of FastFlowNet."""
+    with Path("code.pth").open("wb") as file:
+        pickle.dump(Malice(), file, protocol=2)
+    save_network(Path("other.safetensors"), create("zero"))
+    torch.save({"x": torch.zeros(1)}, "other.pth")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folder that all rows share: no command may change it."""
+    folder = tmp_path_factory.mktemp("bad_input")
+    before = Path.cwd()
+    os.chdir(folder)
+    make_files()
+    os.chdir(before)
+    return folder
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    """Every file below the folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(("command", "sentence"), ROWS, ids=[command for command, _ in ROWS])
+def test_bad_input_gives_one_sentence_and_changes_nothing(folder, monkeypatch, capfd, command, sentence):
+    monkeypatch.chdir(folder)
+    before = content_of(folder)
+    assert main(command.split()) == 2
+    # What FFmpeg itself prints, and a progress bar, may stand above; the last line is ours.
+    message = capfd.readouterr().err.rstrip("\n").split("\n")[-1].split("\r")[-1]
+    assert message.startswith(f"mdflow {command.split()[0]}: ")
+    assert "Traceback" not in message
+    assert re.search(sentence, message), message
+    assert content_of(folder) == before
+    assert not Path("executed").exists()
+
+
+def test_debug_shows_the_traceback(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(ValueError, match=r"missing\.png does not exist"):
+        main(f"{PREDICT} missing.png a.png -o out --debug".split())
