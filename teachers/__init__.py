@@ -6,7 +6,7 @@ from mdflow.checkpoint import fit_weights, read_network
 from mdflow.errors import InputError
 from mdflow.networks import NETWORKS, create
 from mdflow.networks.network import FlowNetwork
-from teachers import fastflownet, gma, lightflow, liteflownet2, pwcnet, raft, raft_mdflow, raft_small
+from teachers import deqflow, fastflownet, gma, lightflow, liteflownet2, pwcnet, raft, raft_mdflow, raft_small
 from teachers.release import Release, read_release
 
 RELEASES: dict[str, Release] = {
@@ -18,6 +18,10 @@ RELEASES: dict[str, Release] = {
     "pwcnet": pwcnet.RELEASE,
     "lightflow": lightflow.RELEASE,
     "liteflownet2": liteflownet2.RELEASE,
+    "deqflow": deqflow.BASE,
+    "deqflow_large": deqflow.LARGE,
+    "deqflow_huge": deqflow.HUGE,
+    "deqflow_gigantic": deqflow.GIGANTIC,
 }
 WEIGHTS = Path(__file__).parent / "weights"
 

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 
 from mdflow.errors import InputError
+from mdflow.networks.deqflow import DEQFlow
 from mdflow.networks.dis import DISFlow
 from mdflow.networks.fastflownet import FastFlowNet
 from mdflow.networks.lightflow import LightFlow
@@ -21,6 +22,7 @@ NETWORKS: dict[str, Callable[..., FlowNetwork]] = {
     "pwcnet": PWCNet,
     "lightflow": LightFlow,
     "liteflownet2": LiteFlowNet2,
+    "deqflow": DEQFlow,
     "zero": ZeroFlow,
     "dis": DISFlow,
 }

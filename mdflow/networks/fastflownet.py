@@ -104,11 +104,13 @@ class FastFlowNet(FlowNetwork):
             upsampled = feature1.new_zeros(feature1.shape[0], 2, *feature1.shape[-2:])
             warped2 = feature2
         else:
-            upsampled = getattr(self, f"up{level + 1}")(coarser)
+            # Flows stay in float32 under autocast: half precision would round 10 px to 0.04 px.
+            with torch.autocast(coarser.device.type, enabled=False):
+                upsampled = getattr(self, f"up{level + 1}")(coarser)
             warped2 = warp(feature2, upsampled * (self.div_flow / 2**level))
         matched1, matched2 = normalize_features(feature1, warped2) if self.normalize else (feature1, warped2)
         cost = local_correlation(matched1, matched2, RADIUS, DISPLACEMENTS)
         cost = F.leaky_relu(cost, 0.1)
         decoder = getattr(self, f"decoder{level}")
-        flow = decoder(torch.cat([cost, getattr(self, f"rconv{level}")(feature1), upsampled], dim=1))
+        flow = decoder(torch.cat([cost, getattr(self, f"rconv{level}")(feature1), upsampled], dim=1)).float()
         return flow if coarser is None else flow + upsampled

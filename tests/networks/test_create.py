@@ -28,6 +28,9 @@ def test_an_unknown_option_is_answered_with_the_known_ones():
         ("raft", {"preprocessing": "none"}),
         ("raft", {"correlation": "sparse"}),
         ("lightflow", {"width": 0}),
+        ("deqflow", {"solver": "newton"}),
+        ("deqflow", {"size": "small"}),
+        ("deqflow", {"corrections": 13}),
         ("liteflownet2", {"variant": "M2S2R2"}),
     ],
 )

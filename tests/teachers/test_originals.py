@@ -25,6 +25,21 @@ def test_raft(original, name, correlation):
         assert_equal(flows[0], recorded["flow_iteration_1"])
 
 
+@pytest.mark.parametrize(
+    ("case", "name", "options"),
+    [
+        ("deqflow", "deqflow", {}),
+        ("deqflow_huge", "deqflow_huge", {}),
+        ("deqflow_gma_anderson", "deqflow", {"gma": True, "weight_norm": False, "solver": "anderson"}),
+    ],
+)
+def test_deqflow(original, case, name, options):
+    path, images, recorded = original(case)
+    with torch.no_grad():
+        flows = load(name, path, **options)(*images)
+    assert_equal(flows[-1], recorded["flow"])
+
+
 def test_fastflownet(original):
     path, images, recorded = original("fastflownet")
     with torch.no_grad():
