@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from mdflow.errors import InputError
 
 VERBS = {
+    "curate": "choose what of videos is worth learning from",
     "pretrain": "learn a network from unlabelled video",
     "distill": "let a teacher and a student network teach each other on unlabelled video",
+    "supervise": "train a network with labels",
     "evaluate": "measure a network on Sintel, KITTI and other labelled sets",
     "predict": "flow of a pair, a folder of frames or a video",
 }
@@ -22,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0, or 2 for input that cannot be used."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="mdflow", description="Optical flow learned from unlabelled video.")
-    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items()))
+    parser.add_argument(
+        "verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items())
+    )
     verb = parser.parse_args(arguments[:1]).verb
     # A verb's module is imported only when it is used: `mdflow --help` answers without loading torch.
     module = importlib.import_module(f"mdflow.commands.{verb}")

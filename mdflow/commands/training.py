@@ -1,0 +1,92 @@
+"""What the training verbs share: flags, config, data, the network to start from."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mdflow.checkpoint import read_network
+from mdflow.config import Config, NetworkConfig, RunConfig, build
+from mdflow.data.batches import Cached
+from mdflow.data.sample import Dataset
+from mdflow.data.synthetic import Synthetic
+from mdflow.errors import InputError
+from mdflow.networks import create
+from mdflow.networks.network import FlowNetwork
+from mdflow.training import pick_device
+
+HELD_OUT_SEED = 1_000_000  # added to the synthetic seed: scenes that no training sees
+
+
+def add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of all training verbs."""
+    parser.add_argument(
+        "--data", nargs="+", metavar="PATH", help='videos, folders, dataset roots, or "synthetic"'
+    )
+    parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run folder")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of settings")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="one setting")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--size", type=parse_size, metavar="HxW", help="what the network sees of a frame")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--device", help="cpu, cuda, or auto")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="weights of the (light) network to start from"
+    )
+    parser.add_argument("--checkpoint-every", type=int, metavar="N")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on where the run folder's checkpoint stopped"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
+
+
+def parse_size(text: str) -> list[int]:
+    """ "192x256" as [height, width]."""
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected HEIGHTxWIDTH such as 192x256")
+    return [int(height), int(width)]
+
+
+def build_config(kind: type[Config], arguments: argparse.Namespace, **flags: Any) -> Config:
+    """The verb's config from its file, flags and --set."""
+    return build(
+        kind,
+        arguments.config,
+        arguments.set,
+        out=arguments.out,
+        steps=arguments.steps,
+        batch_size=arguments.batch_size,
+        augment__crop=arguments.size,
+        seed=arguments.seed,
+        device=arguments.device,
+        checkpoint_every=arguments.checkpoint_every,
+        data__sources=arguments.data,
+        **flags,
+    )
+
+
+def make_network(config: NetworkConfig, device: str) -> FlowNetwork:
+    """The network to train: from config.init if set, with the options recorded there, else from scratch."""
+    if config.init is None:
+        network = create(config.name, **config.options)
+    else:
+        from teachers import load
+
+        network = load(config.name, config.init, **config.options)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise InputError(f"'{config.name}' has no weights to train; choose another network.")
+    return network.to(pick_device(device))
+
+
+def open_training_data(config: RunConfig) -> Dataset:
+    """The dataset to train on, in memory if config.data.cache."""
+    dataset = Synthetic(**config.data.synthetic.model_dump())
+    return Cached(dataset) if config.data.cache else dataset
+
+
+def open_synthetic_test(config: RunConfig) -> Dataset:
+    """Synthetic scenes of the configured kind that no training sees."""
+    settings = config.data.synthetic.model_dump() | {"length": max(config.score_pairs, 1)}
+    settings["seed"] += HELD_OUT_SEED
+    return Synthetic(**settings)

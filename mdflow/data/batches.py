@@ -1,0 +1,192 @@
+"""From a dataset to an endless stream of batches that is a function of (seed, step) alone."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from mdflow.config import AugmentConfig, DataConfig
+from mdflow.data.sample import Dataset, Sample
+
+Batch = dict[str, Tensor]
+
+
+class Positions(Sampler[list[tuple[int, int]]]):
+    """Batches of (position in the stream, index into the dataset), from step `start` on, for ever.
+
+    Each epoch is a permutation drawn from (seed, epoch), so a resumed run goes on exactly where it stopped.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, start: int) -> None:
+        self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        position, epoch, order = self.start * self.batch_size, -1, np.empty(0, int)
+        while True:
+            batch = []
+            for _ in range(self.batch_size):
+                if position // self.length != epoch:
+                    epoch = position // self.length
+                    order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+                batch.append((position, int(order[position % self.length])))
+                position += 1
+            yield batch
+
+
+class Frames:
+    """A dataset's pairs as uint8 tensors of one size, with a photometric twin, and labels if they are asked for."""
+
+    def __init__(
+        self, dataset: Dataset, data: DataConfig, augment: AugmentConfig, seed: int, labels: bool
+    ) -> None:
+        self.dataset, self.data, self.augment, self.seed, self.labels = dataset, data, augment, seed, labels
+        self.colour = None
+
+    def __getitem__(self, place: tuple[int, int]) -> Batch:
+        position, index = place
+        rng = np.random.default_rng([self.seed, position, 7])
+        pair = self.dataset[index]
+        if rng.random() < 0.5 and (not self.labels or pair.flow21 is not None):
+            pair = reverse(pair)
+        pair = cut(pair, self.data.frame, self.data.resize, rng)
+        batch = {"image1": planes(pair.image1), "image2": planes(pair.image2)}
+        coloured = self.coloured(pair, int(rng.integers(2**31)))
+        batch |= {"coloured1": planes(coloured[0]), "coloured2": planes(coloured[1])}
+        if self.labels:
+            batch |= label_planes(pair)
+        return batch
+
+    def coloured(self, pair: Sample, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """The photometrically augmented pair."""
+        if not self.augment.colour:
+            return pair.image1, pair.image2
+        if self.colour is None:  # made in the worker: it does not travel between processes
+            from mdflow.data.colour import Colour
+
+            self.colour = Colour(self.augment.colour, self.augment.asymmetric)
+        return self.colour(pair.image1, pair.image2, seed)
+
+
+class Cached:
+    """A dataset whose samples are kept in memory once read, flows in half precision (0.03 px at 64 px).
+
+    Filled as it is used, so training starts at once. Each loader worker has its own.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.name, self.dataset = dataset.name, dataset
+        self.samples: dict[int, Sample] = {}
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        if index not in self.samples:
+            self.samples[index] = with_flows(self.dataset[index], np.float16)
+        return with_flows(self.samples[index], np.float32)
+
+
+def with_flows(pair: Sample, kind: type) -> Sample:
+    """The sample with its flows as another type of float."""
+    flows = {name: getattr(pair, name) for name in ("flow12", "flow21")}
+    return replace(pair, **{name: flow.astype(kind) for name, flow in flows.items() if flow is not None})
+
+
+def reverse(pair: Sample) -> Sample:
+    """The pair played backwards; what is known of one frame only is left out."""
+    return Sample(
+        name=pair.name,
+        image1=pair.image2,
+        image2=pair.image1,
+        flow12=pair.flow21,
+        valid1=pair.valid2,
+        visible1=pair.visible2,
+        flow21=pair.flow12,
+        valid2=pair.valid1,
+        visible2=pair.visible1,
+    )
+
+
+def cut(pair: Sample, size: tuple[int, int], resize: bool, rng: np.random.Generator) -> Sample:
+    """A random part of `size` (height, width), after shrinking to just cover it if `resize`; smaller frames grow."""
+    height, width = pair.image1.shape[:2]
+    scale = max(size[0] / height, size[1] / width)
+    if scale > 1 or (resize and scale < 1):
+        pair = scaled(pair, max(size[0], round(height * scale)), max(size[1], round(width * scale)))
+        height, width = pair.image1.shape[:2]
+    top = int(rng.integers(height - size[0] + 1))
+    left = int(rng.integers(width - size[1] + 1))
+    arrays = {f.name: getattr(pair, f.name) for f in fields(pair)}
+    parts = {
+        name: array[top : top + size[0], left : left + size[1]]
+        for name, array in arrays.items()
+        if isinstance(array, np.ndarray)
+    }
+    return replace(pair, **parts)
+
+
+def scaled(pair: Sample, height: int, width: int) -> Sample:
+    """The pair at another size, flows scaled with it; masks by the nearest pixel."""
+    old_height, old_width = pair.image1.shape[:2]
+    factor = np.array([width / old_width, height / old_height], np.float32)
+    images = cv2.INTER_AREA if height < old_height else cv2.INTER_LINEAR
+    changed = {}
+    for field in fields(pair):
+        array = getattr(pair, field.name)
+        if not isinstance(array, np.ndarray):
+            continue
+        if array.dtype == np.uint8:
+            changed[field.name] = cv2.resize(array, (width, height), interpolation=images)
+        elif array.dtype == bool:
+            nearest = cv2.resize(array.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+            changed[field.name] = nearest.astype(bool)
+        else:  # nearest, because an unknown pixel must not bleed into its neighbours
+            changed[field.name] = cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST) * factor
+    return replace(pair, **changed)
+
+
+def planes(image: np.ndarray) -> Tensor:
+    """(H,W,C) to (C,H,W)."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def label_planes(pair: Sample) -> Batch:
+    """Flow 12 and its masks as tensors; unknown flow becomes zero."""
+    known = np.isfinite(pair.flow12).all(-1)
+    if pair.valid1 is not None:
+        known &= pair.valid1
+    flow = np.where(known[..., None], pair.flow12, 0).astype(np.float32)
+    return {"flow12": planes(flow), "valid1": planes(known[..., None])}
+
+
+def batches(
+    dataset: Dataset,
+    data: DataConfig,
+    augment: AugmentConfig,
+    batch_size: int,
+    seed: int,
+    start: int,
+    labels: bool,
+) -> Iterator[Batch]:
+    """The endless stream of batches from step `start` on; images (B,3,h,w) uint8, flow12 float32, valid1 bool."""
+    frames = Frames(dataset, data, augment, seed, labels)
+    sampler = Positions(len(dataset), batch_size, seed, start)
+    loader = DataLoader(
+        frames,
+        batch_sampler=sampler,
+        num_workers=data.workers,
+        prefetch_factor=4 if data.workers else None,
+        worker_init_fn=one_thread,
+        pin_memory=torch.cuda.is_available(),
+    )
+    return iter(loader)
+
+
+def one_thread(_: int) -> None:
+    """A worker must not fight the training for cores."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

@@ -1,0 +1,92 @@
+"""Judging a network while it trains, on a few fixed pairs: with labels where there are any, and without."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mdflow.data.sample import Dataset, Sample
+from mdflow.inference import BothDirections, Predictor, image_tensor
+from mdflow.metrics import endpoint_error
+from mdflow.networks.network import FlowNetwork
+from mdflow.quality import label_free_scores
+from mdflow.visualize import error_image, flow_to_colour, occlusion_image, panel, typical_speed
+
+PANEL_ROWS = 3
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Named figures, of which `score` (less is better) chooses the best checkpoint, and a panel of pictures."""
+
+    figures: dict[str, float]
+    score: float
+    panel: np.ndarray
+
+
+@dataclass(frozen=True)
+class Examiner:
+    """Looks at up to `pairs` samples spread over the dataset.
+
+    The score is the mean EPE if `by_labels`, else the label-free one, so that a user without ground truth
+    can choose a checkpoint too.
+    """
+
+    dataset: Dataset
+    pairs: int
+    by_labels: bool = False
+
+    def __call__(self, network: FlowNetwork) -> Examination:
+        """Figures and a panel of the network as it is now."""
+        predictor = Predictor(network)
+        rows, found = [], []
+        for index in np.linspace(0, len(self.dataset) - 1, min(self.pairs, len(self.dataset))).astype(int):
+            sample = self.dataset[int(index)]
+            both = predictor.both(sample.image1, sample.image2)
+            found.append(figures_of(sample, both))
+            if len(rows) < PANEL_ROWS:
+                rows.append(pictures(sample, both))
+        figures = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+        pieces = [[picture for _, picture in row] for row in rows]
+        labels = [[label for label, _ in row] for row in rows]
+        return Examination(figures, figures["epe" if self.by_labels else "score"], panel(pieces, labels))
+
+
+def figures_of(sample: Sample, both: BothDirections) -> dict[str, float]:
+    """The label-free scores of a pair, and its EPE and zero flow's if it has labels."""
+    images = (image_tensor(image) for image in (sample.image1, sample.image2))
+    flows = (image_planes(flow) for flow in (both.flow12, both.flow21))
+    figures = label_free_scores(*images, *flows)
+    if sample.flow12 is not None:
+        known = known_pixels(sample)
+        figures["epe"] = float(endpoint_error(both.flow12, sample.flow12)[known].mean())
+        figures["epe_zero"] = float(np.linalg.norm(sample.flow12, axis=-1)[known].mean())
+    return figures
+
+
+def pictures(sample: Sample, both: BothDirections) -> list[tuple[str, np.ndarray]]:
+    """Both frames, the flow by colour, what it calls occluded, and with labels the truth and the error."""
+    largest = typical_speed(both.flow12 if sample.flow12 is None else sample.flow12)
+    row = [
+        ("frame 1", sample.image1),
+        ("frame 2", sample.image2),
+        (f"flow, full colour {largest:.1f} px", flow_to_colour(both.flow12, largest)),
+        ("occluded", occlusion_image(both.visible1)),
+    ]
+    if sample.flow12 is not None:
+        known = known_pixels(sample)
+        error = endpoint_error(both.flow12, np.where(known[..., None], sample.flow12, 0))
+        row.append(("truth", flow_to_colour(sample.flow12, largest, known)))
+        row.append((f"error, EPE {error[known].mean():.2f} px", error_image(error, known)))
+    return row
+
+
+def known_pixels(sample: Sample) -> np.ndarray:
+    """Where flow12 is known, (H,W) bool."""
+    known = np.isfinite(sample.flow12).all(-1)
+    return known if sample.valid1 is None else known & sample.valid1
+
+
+def image_planes(flow: np.ndarray) -> torch.Tensor:
+    """(H,W,2) array to a (1,2,H,W) tensor."""
+    return torch.from_numpy(flow).permute(2, 0, 1)[None]

@@ -1,0 +1,101 @@
+"""The folder of a run: config, metrics, TensorBoard events, panels, checkpoints."""
+
+import hashlib
+import io
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from mdflow.config import RunConfig, dump
+from mdflow.data.io import write_image
+from mdflow.errors import InputError
+
+
+class RunFolder:
+    """Where a run writes. Made by `open_run`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "panels").mkdir(parents=True, exist_ok=True)
+        (path / "checkpoints").mkdir(exist_ok=True)
+        self.events = SummaryWriter(str(path))
+
+    def log(self, stage: str, step: int, figures: dict[str, float]) -> None:
+        """Append figures to metrics.jsonl and TensorBoard."""
+        with (self.path / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps({"stage": stage, "step": step, **figures}) + "\n")
+        for name, value in figures.items():
+            self.events.add_scalar(f"{stage}/{name}", value, step)
+
+    def picture(self, stage: str, step: int, panel: np.ndarray) -> None:
+        """Keep a panel (H,W,3) uint8 as PNG and in TensorBoard."""
+        write_image(self.path / "panels" / f"{stage}_{step:07d}.png", panel)
+        self.events.add_image(f"{stage}/panel", panel, step, dataformats="HWC")
+
+    def save(self, state: dict[str, Any], name: str = "last") -> None:
+        """Write a checkpoint; the one before it stays until the new one is whole."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        content = buffer.getvalue()
+        path = self.path / "checkpoints" / name
+        partial = path.with_name(path.name + ".partial")
+        try:
+            with partial.open("wb") as file:
+                file.write(hashlib.sha256(content).digest() + content)
+                file.flush()
+                os.fsync(file.fileno())
+            if path.exists():
+                path.replace(path.with_name(path.name + ".previous"))
+            partial.replace(path)
+        except OSError as error:
+            raise InputError(f"Cannot write the checkpoint '{path}': {error.strerror}.") from error
+
+    def restore(self, name: str = "last") -> dict[str, Any] | None:
+        """The newest whole checkpoint, or None if there is none; a damaged one is passed over, and said."""
+        path = self.path / "checkpoints" / name
+        for candidate in (path, path.with_name(path.name + ".previous")):
+            if not candidate.exists():
+                continue
+            content = candidate.read_bytes()
+            if hashlib.sha256(content[32:]).digest() == content[:32]:
+                return torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
+            print(f"The checkpoint '{candidate}' is damaged; going back to the one before it.")
+        return None
+
+
+def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -> RunFolder:
+    """The run folder config.out, with the resolved config in it.
+
+    Raises InputError if it holds a run already, unless it is to be resumed (with the same config) or overwritten.
+    """
+    path = config.out
+    record = path / "config.yaml"
+    if record.exists() and not (resume or overwrite):
+        raise InputError(
+            f"'{path}' holds a run already; use --resume to go on, --overwrite to start anew, or another -o."
+        )
+    if record.exists() and resume and record.read_text() != dump(config):
+        changed = set(record.read_text().splitlines()) ^ set(dump(config).splitlines())
+        raise InputError(
+            f"'{path}' was started with other settings ({', '.join(sorted(line.strip() for line in changed))}); "
+            "repeat the same command to resume."
+        )
+    if overwrite and not resume:
+        for old in [
+            *path.glob("checkpoints/*"),
+            *path.glob("panels/*"),
+            *path.glob("events.*"),
+            path / "metrics.jsonl",
+        ]:
+            old.unlink(missing_ok=True)
+    try:
+        folder = RunFolder(path)
+        record.write_text(dump(config))
+    except OSError as error:
+        raise InputError(f"Cannot write to '{path}': {error.strerror}.") from error
+    return folder

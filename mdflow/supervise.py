@@ -1,0 +1,43 @@
+"""Training with labels: a network's own published recipe, or the synthetic set's exact flow."""
+
+from mdflow.augment import draw_geometry, erase
+from mdflow.config import SuperviseConfig
+from mdflow.data.batches import Batch, batches
+from mdflow.data.sample import Dataset
+from mdflow.examine import Examiner
+from mdflow.losses import supervised_loss
+from mdflow.networks.network import FlowNetwork
+from mdflow.rundir import RunFolder
+from mdflow.training import fit
+
+
+def supervised_step(network: FlowNetwork, config: SuperviseConfig, batch: Batch) -> dict:
+    """The loss of the augmented batch against its labels, augmented alike."""
+    image1, image2 = batch["coloured1"], batch["coloured2"]
+    geometry = draw_geometry(len(image1), image1.shape[-2:], config.augment, image1.device)
+    target = geometry.flow12(batch["flow12"])
+    weight = geometry.mask1(batch["valid1"])
+    seen2, _ = erase(geometry.image2(image2), config.augment)
+    flows = network(geometry.image1(image1), seen2)
+    loss = supervised_loss(
+        [flow.float() for flow in flows], target, weight, config.loss.gamma, config.loss.exponent
+    )
+    return {"supervised": loss}
+
+
+def run(
+    config: SuperviseConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder
+) -> None:
+    """Train `network` in place on `dataset`, judged on `held_out`, both with labels."""
+    fit(
+        learner=network,
+        step=lambda batch, progress: supervised_step(network, config, batch),
+        stream=lambda start: batches(
+            dataset, config.data, config.augment, config.batch_size, config.seed, start, labels=True
+        ),
+        examine=Examiner(held_out, config.score_pairs, by_labels=True),
+        config=config,
+        steps=config.steps,
+        folder=folder,
+        stage="supervise",
+    )
