@@ -86,7 +86,7 @@ def open_footage(inputs: Sequence[str | Path]) -> Footage:
         footage = _open_images(str(paths[0] if len(paths) == 1 else paths[0].parent), images)
     if len(footage.names) < 2:
         raise InputError(
-            f"{paths[0]} holds {len(footage.names)} frame(s); expected at least two frames of one scene."
+            f"{paths[0]} holds {len(footage.names)} frame(s); give two images, a folder of frames or a video."
         )
     return footage
 
