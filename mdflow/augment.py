@@ -71,9 +71,7 @@ def draw_geometry(count: int, frame: Size, config: AugmentConfig, device: torch.
     zoom = 2 ** uniform(count, *config.zoom)
     stretch = 2 ** (uniform(count, -config.stretch, config.stretch) / 2)
     magnify = torch.stack([zoom * stretch, zoom / stretch], dim=1).maximum(size / full)
-    flips = torch.stack(
-        [flip_signs(count, config.flip_horizontal), flip_signs(count, config.flip_vertical)], dim=1
-    )
+    flips = torch.stack([flip_signs(count, config.flip_horizontal), flip_signs(count, config.flip_vertical)], dim=1)
     free = (full - size / magnify) / 2
     center = (full - 1) / 2 + (2 * torch.rand(count, 2) - 1) * free
     angle = uniform(count, -config.rotation, config.rotation)

@@ -12,9 +12,7 @@ CENSUS_RADIUS = 3
 
 
 @torch.no_grad()
-def reliable_mask(
-    image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor, config: ConfidenceConfig
-) -> Tensor:
+def reliable_mask(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor, config: ConfidenceConfig) -> Tensor:
     """Pixels of frame 1 (B,1,H,W) whose label flow12 is trusted: visible, and census distance at most τ.
 
     M = O · 1[census(I1, warp(I2, flow)) ≤ τ] (MDFlow, Kong & Yang 2022). τ is not published: `threshold` is

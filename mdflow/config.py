@@ -196,9 +196,7 @@ class DistillConfig(RunConfig):
 Config = TypeVar("Config", bound=Settings)
 
 
-def build(
-    kind: type[Config], file: Path | None = None, overrides: list[str] | None = None, **flags: Any
-) -> Config:
+def build(kind: type[Config], file: Path | None = None, overrides: list[str] | None = None, **flags: Any) -> Config:
     """A config of `kind` from its defaults, then a YAML file, then flags that are not None, then "key.sub=value".
 
     A flag's double underscore is a dot. Raises InputError naming every wrong key (with the nearest right
@@ -244,9 +242,7 @@ def parse_value(override: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(
-            f"Cannot read the value in '{override}'; expected a number, a word or a [list]."
-        ) from error
+        raise InputError(f"Cannot read the value in '{override}'; expected a number, a word or a [list].") from error
 
 
 def put(values: dict[str, Any], path: list[str], value: Any) -> None:

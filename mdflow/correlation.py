@@ -31,9 +31,7 @@ def local_correlation(
     return plain_correlation(features1, features2, radius, displacements)
 
 
-def plain_correlation(
-    features1: Tensor, features2: Tensor, radius: int, displacements: Displacements
-) -> Tensor:
+def plain_correlation(features1: Tensor, features2: Tensor, radius: int, displacements: Displacements) -> Tensor:
     """One shifted product a displacement: simple, exportable, and the yardstick of every other backend."""
     height, width = features1.shape[-2:]
     padded = F.pad(features2, (radius,) * 4)
@@ -48,9 +46,7 @@ def plain_correlation(
     )
 
 
-def tiled_correlation(
-    features1: Tensor, features2: Tensor, radius: int, displacements: Displacements
-) -> Tensor:
+def tiled_correlation(features1: Tensor, features2: Tensor, radius: int, displacements: Displacements) -> Tensor:
     """Tiles of a row as matrix products, of which the diagonals near the middle are kept.
 
     Computes about three times the products that are needed, at a matrix product's speed, and has a

@@ -76,9 +76,7 @@ def open_footage(inputs: Sequence[str | Path]) -> Footage:
     paths = [Path(path) for path in inputs]
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise InputError(
-            f"{', '.join(missing)} does not exist; give two images, a folder of frames or a video."
-        )
+        raise InputError(f"{', '.join(missing)} does not exist; give two images, a folder of frames or a video.")
     if len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() not in IMAGE_SUFFIXES:
         footage = _open_video(paths[0])
     else:

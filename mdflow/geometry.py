@@ -28,7 +28,11 @@ def sample(image: Tensor, points: Tensor, padding: str = "zeros", align_corners:
 
 
 def warp(
-    image2: Tensor, flow12: Tensor, padding: str = "zeros", align_corners: bool = True, origin: Tensor | None = None
+    image2: Tensor,
+    flow12: Tensor,
+    padding: str = "zeros",
+    align_corners: bool = True,
+    origin: Tensor | None = None,
 ) -> Tensor:
     """Image 2 (B,C,H,W) seen from frame 1: its value at x + flow12(x), flow12 (B,2,h,w) in pixels.
 

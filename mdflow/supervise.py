@@ -19,15 +19,11 @@ def supervised_step(network: FlowNetwork, config: SuperviseConfig, batch: Batch)
     weight = geometry.mask1(batch["valid1"])
     seen2, _ = erase(geometry.image2(image2), config.augment)
     flows = network(geometry.image1(image1), seen2)
-    loss = supervised_loss(
-        [flow.float() for flow in flows], target, weight, config.loss.gamma, config.loss.exponent
-    )
+    loss = supervised_loss([flow.float() for flow in flows], target, weight, config.loss.gamma, config.loss.exponent)
     return {"supervised": loss}
 
 
-def run(
-    config: SuperviseConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder
-) -> None:
+def run(config: SuperviseConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder) -> None:
     """Train `network` in place on `dataset`, judged on `held_out`, both with labels."""
     fit(
         learner=network,

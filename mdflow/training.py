@@ -47,9 +47,7 @@ def fit(
         lr=config.optimiser.learning_rate,
         weight_decay=config.optimiser.weight_decay,
     )
-    average = AveragedModel(
-        learner, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser.ema), use_buffers=True
-    )
+    average = AveragedModel(learner, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser.ema), use_buffers=True)
     state = Progress(learner, average, optimiser, folder, stage)
     start = state.resume()
     learner.train()
@@ -76,9 +74,7 @@ def fit(
                 folder.log(stage, number, {name: float(value.detach()) for name, value in terms.items()})
             finished = number + 1
             if finished % config.score_every == 0 or finished == steps:
-                state.judge(
-                    examine, finished, picture=finished % config.panel_every == 0 or finished == steps
-                )
+                state.judge(examine, finished, picture=finished % config.panel_every == 0 or finished == steps)
             if finished % config.checkpoint_every == 0 or finished == steps:
                 state.save(finished)
     learner.load_state_dict(average.module.state_dict())
@@ -179,6 +175,4 @@ def precision(config: RunConfig, device: torch.device) -> torch.autocast:
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on the device, images in [0,1]."""
     moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    return {
-        name: value.float() / 255 if value.dtype == torch.uint8 else value for name, value in moved.items()
-    }
+    return {name: value.float() / 255 if value.dtype == torch.uint8 else value for name, value in moved.items()}

@@ -1,5 +1,7 @@
 """The unsupervised loss: how well two frames explain each other under the flows between them."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,21 +12,45 @@ from mdflow.geometry import inside_frame, resize_flow, warp
 from mdflow.losses import masked_mean, sequence_weights
 from mdflow.occlusion import forward_backward, range_map_visibility
 
-Pair = tuple[Tensor, Tensor]
 
+@dataclass(frozen=True)
+class Crops:
+    """What a network saw of a batch, and the frames around it.
 
-def visibility(flow12: Tensor, flow21: Tensor, config: UnsupervisedConfig, progress: float) -> Pair:
-    """Masks of both frames: by range map first, by forward-backward check after the warm-up.
-
-    progress is the share of the run that is done. Without occlusion handling only pixels that leave the
-    frame are masked.
+    image1, image2: (B,3,h,w) in [0,1], un-augmented; frame1, frame2: (B,3,H,W) that they were cut from;
+    origin: (B,2) the place (x, y) of the crops' first pixel. For uncut frames use `Crops.whole`.
     """
-    inside1, inside2 = inside_frame(flow12), inside_frame(flow21)
+
+    image1: Tensor
+    image2: Tensor
+    frame1: Tensor
+    frame2: Tensor
+    origin: Tensor
+
+    @classmethod
+    def whole(cls, image1: Tensor, image2: Tensor) -> "Crops":
+        """Frames that were not cut."""
+        return cls(image1, image2, image1, image2, image1.new_zeros(len(image1), 2))
+
+
+def visibility(
+    flow12: Tensor, flow21: Tensor, crops: Crops, config: UnsupervisedConfig, progress: float
+) -> tuple[Tensor, Tensor]:
+    """Masks of both crops: by range map first, by forward-backward check after the warm-up.
+
+    progress is the share of the run that is done. What leaves the crop but not the frame counts as visible
+    (SMURF): nothing is known of its way back. What leaves the frame is masked from the first step on.
+    """
+    size = crops.frame1.shape[-2:]
+    inside1, inside2 = (inside_frame(flow, size, crops.origin) for flow in (flow12, flow21))
     if config.occlusion == "none" or progress < config.mask_from:
         return inside1, inside2
+    left1, left2 = 1 - inside_frame(flow12), 1 - inside_frame(flow21)
     if config.occlusion == "range_map" or progress < config.forward_backward_from:
-        return range_map_visibility(flow21) * inside1, range_map_visibility(flow12) * inside2
-    return forward_backward(flow12, flow21) * inside1, forward_backward(flow21, flow12) * inside2
+        seen1, seen2 = range_map_visibility(flow21), range_map_visibility(flow12)
+    else:
+        seen1, seen2 = forward_backward(flow12, flow21), forward_backward(flow21, flow12)
+    return torch.maximum(seen1, left1) * inside1, torch.maximum(seen2, left2) * inside2
 
 
 def photometric(image1: Tensor, warped2: Tensor, visible1: Tensor, config: UnsupervisedConfig) -> dict[str, Tensor]:
@@ -38,13 +64,11 @@ def photometric(image1: Tensor, warped2: Tensor, visible1: Tensor, config: Unsup
         terms["ssim"] = config.ssim * masked_mean(losses.ssim(image1, warped2), visible1)
     if config.census:
         radius = config.census_radius
-        complete = visible1 * losses.inside_border(visible1, radius)
-        terms["census"] = config.census * masked_mean(
-            losses.robust(losses.census(image1, warped2, radius)), complete
-        )
+        distance = losses.robust(losses.census(image1, warped2, radius))
+        terms["census"] = config.census * masked_mean(distance, visible1 * losses.inside_border(visible1, radius))
     if config.ternary:
-        complete = visible1 * losses.inside_border(visible1, 1)
-        terms["ternary"] = config.ternary * masked_mean(losses.census(image1, warped2, 1) / 9, complete)
+        distance = losses.census(image1, warped2, 1) / 9
+        terms["ternary"] = config.ternary * masked_mean(distance, visible1 * losses.inside_border(visible1, 1))
     return terms
 
 
@@ -62,31 +86,29 @@ def smoothness_terms(flow: Tensor, image: Tensor, config: UnsupervisedConfig) ->
 
 
 def unsupervised_loss(
-    image1: Tensor,
-    image2: Tensor,
-    flows12: list[Tensor],
-    flows21: list[Tensor],
-    config: UnsupervisedConfig,
-    progress: float = 1.0,
-) -> tuple[dict[str, Tensor], Pair]:
+    crops: Crops, flows12: list[Tensor], flows21: list[Tensor], config: UnsupervisedConfig, progress: float = 1.0
+) -> tuple[dict[str, Tensor], tuple[Tensor, Tensor]]:
     """The weighted terms by name, both directions, and the visibility masks of the finest flows.
 
-    The last `config.outputs` flows of each list count, weighted by γ^(n−1−i); the visibility is found
-    anew for each of them. Flows of a pyramid are brought to the images' size. No mask carries a
-    gradient, nor does the source of a warp (UFlow).
+    The last `config.outputs` flows of each list count, by γ^(n−1−i); the visibility is found anew for each of
+    them. Flows of a pyramid are brought to the crops' size. With `full_image_warp` a crop looks at the
+    whole other frame. No mask carries a gradient, nor does the source of a warp (UFlow).
     """
-    size = image1.shape[-2:]
+    if not config.full_image_warp:
+        crops = Crops.whole(crops.image1, crops.image2)
+    size = crops.image1.shape[-2:]
+    # One pass over both directions: half as many calls of every term.
+    image = torch.cat([crops.image1, crops.image2])
+    other = torch.cat([crops.frame2, crops.frame1])
+    origin = torch.cat([crops.origin, crops.origin])
     chosen = list(zip(flows12, flows21, strict=True))[-config.outputs :]
     total: dict[str, Tensor] = {}
-    masks = None
     for (flow12, flow21), factor in zip(chosen, sequence_weights(len(chosen), config.gamma), strict=True):
-        flow12, flow21 = resize_flow(flow12, size), resize_flow(flow21, size)
-        masks = visibility(flow12.detach(), flow21.detach(), config, progress)
-        # One pass over both directions: half as many calls of every term.
-        image, other = torch.cat([image1, image2]), torch.cat([image2, image1])
-        flow, visible = torch.cat([flow12, flow21]), torch.cat(masks)
-        terms = photometric(image, warp(other, flow, padding="border"), visible, config)
-        if progress < config.smooth_until:
+        flow12, flow21 = resize_flow(flow12.float(), size), resize_flow(flow21.float(), size)
+        masks = visibility(flow12.detach(), flow21.detach(), crops, config, progress)
+        flow = torch.cat([flow12, flow21])
+        terms = photometric(image, warp(other, flow, padding="border", origin=origin), torch.cat(masks), config)
+        if progress < config.smooth_until or config.smooth_until == 1:
             terms |= smoothness_terms(flow, image, config)
         for name, value in terms.items():
             total[name] = total.get(name, 0) + factor * value

@@ -19,10 +19,7 @@ HUES = np.stack(
 ).astype(np.float32)
 ANGLES = 4096
 WHEEL = np.stack(
-    [
-        np.interp(np.linspace(0, WHEEL_PLACES[-1], ANGLES + 1), WHEEL_PLACES, channel)
-        for channel in WHEEL_COLOURS.T
-    ],
+    [np.interp(np.linspace(0, WHEEL_PLACES[-1], ANGLES + 1), WHEEL_PLACES, channel) for channel in WHEEL_COLOURS.T],
     axis=-1,
 ).astype(np.float32)
 UNKNOWN_COLOUR = (0, 0, 0)
@@ -30,9 +27,7 @@ SMALLEST_CAPTION = 16
 GAP = 2
 
 
-def flow_to_colour(
-    flow: np.ndarray, largest: float | None = None, valid: np.ndarray | None = None
-) -> np.ndarray:
+def flow_to_colour(flow: np.ndarray, largest: float | None = None, valid: np.ndarray | None = None) -> np.ndarray:
     """Flow (H,W,2) by colour: the hue is the direction, white is standing still (Baker et al. 2011).
 
     `largest` is the speed in pixels that has full colour, by default the fastest known pixel's; what is
@@ -87,9 +82,7 @@ def panel(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[Sequence[str]] 
     height, width = rows[0][0].shape[:2]
     columns = max(len(row) for row in rows)
     caption = max(SMALLEST_CAPTION, height // 25) if any(text for row in labels for text in row) else 0
-    canvas = np.full(
-        (len(rows) * (height + caption + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8
-    )
+    canvas = np.full((len(rows) * (height + caption + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):
             top, left = i * (height + caption + GAP), j * (width + GAP)

@@ -8,7 +8,7 @@ from mdflow.commands.training import (
     add_training_arguments,
     build_config,
     make_network,
-    open_synthetic_test,
+    open_held_out,
     open_training_data,
 )
 from mdflow.config import SuperviseConfig
@@ -23,11 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, then write network.safetensors into the run folder."""
-    config = build_config(
-        SuperviseConfig, arguments, network__name=arguments.network, network__init=arguments.init
-    )
+    config = build_config(SuperviseConfig, arguments, network__name=arguments.network, network__init=arguments.init)
     network = make_network(config.network, config.device)
+    dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
-    supervise.run(config, network, open_training_data(config), open_synthetic_test(config), folder)
+    supervise.run(config, network, dataset, held_out, folder)
     save_network(folder.path / "network.safetensors", network)
     print(f"Wrote {folder.path / 'network.safetensors'}.")

@@ -4,9 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mdflow.checkpoint import read_network
-from mdflow.config import Config, NetworkConfig, RunConfig, build
+from mdflow.config import Config, DataConfig, NetworkConfig, RunConfig, build
+from mdflow.data import open_dataset, split_weight
 from mdflow.data.batches import Cached
+from mdflow.data.mixture import Mixture
 from mdflow.data.sample import Dataset
 from mdflow.data.synthetic import Synthetic
 from mdflow.errors import InputError
@@ -19,9 +20,7 @@ HELD_OUT_SEED = 1_000_000  # added to the synthetic seed: scenes that no trainin
 
 def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of all training verbs."""
-    parser.add_argument(
-        "--data", nargs="+", metavar="PATH", help='videos, folders, dataset roots, or "synthetic"'
-    )
+    parser.add_argument("--data", nargs="+", metavar="PATH", help='videos, folders, dataset roots, or "synthetic"')
     parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run folder")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="one setting")
@@ -30,13 +29,9 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=parse_size, metavar="HxW", help="what the network sees of a frame")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--device", help="cpu, cuda, or auto")
-    parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="weights of the (light) network to start from"
-    )
+    parser.add_argument("--init", type=Path, metavar="FILE", help="weights of the (light) network to start from")
     parser.add_argument("--checkpoint-every", type=int, metavar="N")
-    parser.add_argument(
-        "--resume", action="store_true", help="go on where the run folder's checkpoint stopped"
-    )
+    parser.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stopped")
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
 
 
@@ -81,12 +76,27 @@ def make_network(config: NetworkConfig, device: str) -> FlowNetwork:
 
 def open_training_data(config: RunConfig) -> Dataset:
     """The dataset to train on, in memory if config.data.cache."""
-    dataset = Synthetic(**config.data.synthetic.model_dump())
+    dataset = open_sources(config.data, config.data.synthetic.model_dump())
     return Cached(dataset) if config.data.cache else dataset
 
 
-def open_synthetic_test(config: RunConfig) -> Dataset:
-    """Synthetic scenes of the configured kind that no training sees."""
-    settings = config.data.synthetic.model_dump() | {"length": max(config.score_pairs, 1)}
-    settings["seed"] += HELD_OUT_SEED
-    return Synthetic(**settings)
+def open_held_out(config: RunConfig) -> Dataset:
+    """What a training is judged on: synthetic scenes that it does not see, or a user's own pairs.
+
+    Label-free scores over-fit little, so for a user's own material the training pairs serve.
+    """
+    settings = config.data.synthetic.model_dump()
+    settings |= {"length": max(config.score_pairs, 1), "seed": settings["seed"] + HELD_OUT_SEED}
+    return Cached(open_sources(config.data, settings))
+
+
+def open_sources(config: DataConfig, synthetic: dict[str, Any]) -> Dataset:
+    """All of config.sources, mixed by their weights."""
+    parts = [split_weight(source) for source in config.sources]
+    datasets = [Synthetic(**synthetic) if path == "synthetic" else open_dataset(path) for path, _ in parts]
+    if len(datasets) == 1:
+        return datasets[0]
+    weights = [weight for _, weight in parts]
+    if all(weight is None for weight in weights):
+        return Mixture(datasets)
+    return Mixture(datasets, [1.0 if weight is None else weight for weight in weights])

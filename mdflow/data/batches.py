@@ -40,9 +40,7 @@ class Positions(Sampler[list[tuple[int, int]]]):
 class Frames:
     """A dataset's pairs as uint8 tensors of one size, with a photometric twin, and labels if they are asked for."""
 
-    def __init__(
-        self, dataset: Dataset, data: DataConfig, augment: AugmentConfig, seed: int, labels: bool
-    ) -> None:
+    def __init__(self, dataset: Dataset, data: DataConfig, augment: AugmentConfig, seed: int, labels: bool) -> None:
         self.dataset, self.data, self.augment, self.seed, self.labels = dataset, data, augment, seed, labels
         self.colour = None
 

@@ -92,9 +92,7 @@ def region(layer: Layer, time: float, height: int, width: int) -> tuple[slice, s
 def sample_texture(layer: Layer, points: np.ndarray) -> np.ndarray:
     """RGBA (h,w,4) float32 at texture points, from a pyramid level near one texel a pixel (no aliasing)."""
     border = cv2.BORDER_REFLECT if layer.endless else cv2.BORDER_CONSTANT
-    step = np.linalg.norm(
-        np.diff(points, axis=0, append=points[-2:-1] if len(points) > 1 else points), axis=-1
-    )
+    step = np.linalg.norm(np.diff(points, axis=0, append=points[-2:-1] if len(points) > 1 else points), axis=-1)
     level = np.clip(np.rint(np.log2(np.maximum(step, 1) / 1.2)), 0, 5)
     texture, result = layer.texture, None
     for number in range(int(level.max()) + 1):

@@ -10,9 +10,7 @@ from mdflow.data.textures import noise_field, star_polygon
 Textures = list[np.ndarray]
 
 
-def layered_scene(
-    rng: np.random.Generator, textures: Textures, height: int, width: int, speed: float
-) -> list[Layer]:
+def layered_scene(rng: np.random.Generator, textures: Textures, height: int, width: int, speed: float) -> list[Layer]:
     """A background and up to a dozen shapes, each with its own affine and often non-rigid motion.
 
     speed is the typical displacement in pixels a frame. The shapes follow the background in part, as
@@ -68,9 +66,7 @@ def background(
     return Layer(texture, motion, bend, sway(rng), endless=True)
 
 
-def camera_scene(
-    rng: np.random.Generator, textures: Textures, height: int, width: int, speed: float
-) -> list[Layer]:
+def camera_scene(rng: np.random.Generator, textures: Textures, height: int, width: int, speed: float) -> list[Layer]:
     """A street or a room: far wall, floor, side walls and standing things, seen by a camera that drives or pans."""
     focal = width * rng.uniform(0.6, 1.3)
     principal = np.array([width * rng.uniform(0.4, 0.6), height * rng.uniform(0.35, 0.6)])
@@ -120,9 +116,7 @@ def sides(
         texture = opaque(tile(rng, choose(rng, textures), long, broad))
         if extent / texel > broad:  # a floor is cut at the texture's size, around the camera
             corner = corner + across * (extent - broad * texel) / 2
-        layers.append(
-            Layer(texture, SurfaceMotion(camera, corner, across * texel, into * texel, np.zeros(3)))
-        )
+        layers.append(Layer(texture, SurfaceMotion(camera, corner, across * texel, into * texel, np.zeros(3))))
     return layers
 
 
@@ -137,9 +131,7 @@ def standing_things(
 ) -> list[Layer]:
     """Upright shapes from far to near, some moving on their own."""
     layers = []
-    for distance in sorted(
-        typical * np.exp(rng.uniform(np.log(0.5), np.log(4), rng.integers(2, 11))), reverse=True
-    ):
+    for distance in sorted(typical * np.exp(rng.uniform(np.log(0.5), np.log(4), rng.integers(2, 11))), reverse=True):
         if distance > depth:
             continue
         size = floor * np.exp(rng.uniform(np.log(0.3), np.log(2)))

@@ -61,9 +61,7 @@ class Synthetic:
         layers = self.layers(sequence)
         view1, view2 = view(layers, time, *self.size), view(layers, time + 1, *self.size)
         flow12, flow21 = flow_to(layers, view1, time + 1), flow_to(layers, view2, time)
-        images = [
-            self.develop(shown.image, sequence, time + step) for step, shown in enumerate((view1, view2))
-        ]
+        images = [self.develop(shown.image, sequence, time + step) for step, shown in enumerate((view1, view2))]
         known = np.ones(self.size, bool)
         return Sample(
             name=f"{self.seed}/{sequence:06d}/{time:04d}",
@@ -90,9 +88,7 @@ def expose(image: np.ndarray, shared: np.random.Generator, own: np.random.Genera
     """Shading, exposure, defocus and noise; how strong is the sequence's, the rest the frame's own."""
     strength = shared.uniform(0, 1) ** 2
     height, width = image.shape[:2]
-    shading = cv2.resize(
-        own.standard_normal((3, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-    )
+    shading = cv2.resize(own.standard_normal((3, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     gain = 1 + 0.08 * strength * shading[..., None] + 0.15 * strength * own.normal()
     image = image * gain * (1 + 0.04 * strength * own.normal(0, 1, 3)) + 10 * strength * own.normal()
     gamma = np.exp(0.15 * strength * own.normal())

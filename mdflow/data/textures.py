@@ -57,9 +57,7 @@ def noise_field(rng: np.random.Generator, channels: int, persistence: float, coa
     cells, amplitude = coarsest, 1.0
     while cells <= SIZE:
         octave = rng.standard_normal((cells, cells, channels)).astype(np.float32)
-        field += amplitude * cv2.resize(octave, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC).reshape(
-            field.shape
-        )
+        field += amplitude * cv2.resize(octave, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC).reshape(field.shape)
         cells, amplitude = cells * 2, amplitude * persistence
     return (field - field.mean()) / (field.std() + 1e-6)
 
@@ -95,9 +93,7 @@ def grating_texture(rng: np.random.Generator) -> np.ndarray:
     mix = np.zeros((SIZE, SIZE), np.float32)
     for _ in range(rng.integers(1, 3)):
         angle, period = rng.uniform(0, np.pi), rng.uniform(8, 90)
-        phase = (np.cos(angle) * (x + bend[..., 0]) + np.sin(angle) * (y + bend[..., 1])) * (
-            2 * np.pi / period
-        )
+        phase = (np.cos(angle) * (x + bend[..., 0]) + np.sin(angle) * (y + bend[..., 1])) * (2 * np.pi / period)
         mix += np.tanh(rng.uniform(1, 6) * np.sin(phase))
     texture = low + (high - low) * (0.5 + 0.25 * mix[..., None])
     return to_uint8(texture + rng.uniform(4, 20) * noise_field(rng, 3, rng.uniform(0.5, 0.9)))

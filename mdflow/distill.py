@@ -1,0 +1,95 @@
+"""MDFlow's stages 2 and 3: teacher and student teach each other over augmented video (Kong & Yang, TCSVT 2022)."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from mdflow.augment import crop_only
+from mdflow.confidence import reliable_mask
+from mdflow.config import DistillConfig
+from mdflow.data.batches import Batch, batches
+from mdflow.data.sample import Dataset
+from mdflow.examine import Examiner
+from mdflow.fitting import pad
+from mdflow.imitation import Pair, imitation_loss
+from mdflow.networks.network import FlowNetwork
+from mdflow.rundir import RunFolder
+from mdflow.training import fit
+from mdflow.unsupervised import Crops, unsupervised_loss
+
+
+def pseudo_labels(network: FlowNetwork, image1: Tensor, image2: Tensor) -> Pair:
+    """A frozen network's (flow12, flow21) on clean frames of any size, without gradients."""
+    network.eval()
+    fit_frames = pad(tuple(image1.shape[-2:]), network.stride)
+    with torch.no_grad():
+        flows12, flows21 = network.both_directions(fit_frames.apply(image1), fit_frames.apply(image2))
+    return fit_frames.undo(flows12[-1].float()), fit_frames.undo(flows21[-1].float())
+
+
+def teach_student(
+    teacher: FlowNetwork, student: FlowNetwork, config: DistillConfig, batch: Batch, progress: float
+) -> dict[str, Tensor]:
+    """Stage 2: the student sees only augmented frames, and only the teacher's reliable labels."""
+    image1, image2 = batch["image1"], batch["image2"]
+    flow12, flow21 = pseudo_labels(teacher, image1, image2)
+    weights = (
+        reliable_mask(image1, image2, flow12, flow21, config.confidence),
+        reliable_mask(image2, image1, flow21, flow12, config.confidence),
+    )
+    coloured = (batch["coloured1"], batch["coloured2"])
+    loss = imitation_loss(student, coloured, (flow12, flow21), weights, config.augment, config.supervised)
+    return {"supervised": loss}
+
+
+def teach_teacher(
+    student: FlowNetwork, teacher: FlowNetwork, config: DistillConfig, batch: Batch, progress: float
+) -> dict[str, Tensor]:
+    """Stage 3: the light network learns from the student's labels and, on the clean frames, without labels.
+
+    The labels are masked by the light network's own current occlusion. The second term is the paper's
+    multi-target learning: it is what gave its best result.
+    """
+    image1, image2 = batch["image1"], batch["image2"]
+    geometry = crop_only(len(image1), image1.shape[-2:], config.augment, image1.device)
+    labels12, labels21 = pseudo_labels(student, image1, image2)
+    labels = (geometry.image1(labels12), geometry.image2(labels21))  # a whole-pixel crop leaves a flow as it is
+    crops = Crops(geometry.image1(image1), geometry.image2(image2), image1, image2, geometry.to_source1[:, :2, 2])
+    flows12, flows21 = teacher.both_directions(crops.image1, crops.image2)
+    terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress=1.0)
+    terms = {name: config.unsupervised * value for name, value in terms.items()} if config.unsupervised else {}
+    coloured = (geometry.image1(batch["coloured1"]), geometry.image2(batch["coloured2"]))
+    terms["supervised"] = imitation_loss(teacher, coloured, labels, visible, config.augment, config.supervised)
+    return terms
+
+
+def run(
+    config: DistillConfig,
+    teacher: FlowNetwork,
+    student: FlowNetwork,
+    dataset: Dataset,
+    held_out: Dataset,
+    folder: RunFolder,
+) -> None:
+    """Let both networks learn in place, in turn, for `config.rounds` rounds; judged by label-free scores."""
+    examine = Examiner(held_out, config.score_pairs)
+    for number in range(1, config.rounds + 1):
+        turns = [
+            ("student", student, partial(teach_student, teacher, student, config), config.student_steps),
+            ("teacher", teacher, partial(teach_teacher, student, teacher, config), config.teacher_steps),
+        ]
+        for place, (learner_name, learner, step, steps) in enumerate(turns):
+            turn_seed = config.seed + 1000 * (2 * number + place)  # no turn sees the batches of another again
+            fit(
+                learner=learner,
+                step=step,
+                stream=lambda start, seed=turn_seed: batches(
+                    dataset, config.data, config.augment, config.batch_size, seed, start, labels=False
+                ),
+                examine=examine,
+                config=config,
+                steps=steps or config.steps,
+                folder=folder,
+                stage=f"round{number}_{learner_name}",
+            )
