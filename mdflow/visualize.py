@@ -13,13 +13,9 @@ WHEEL_PLACES = np.array([0, 15, 21, 25, 36, 49, 55])
 WHEEL_COLOURS = np.array(
     [[255, 0, 0], [255, 255, 0], [0, 255, 0], [0, 255, 255], [0, 0, 255], [255, 0, 255], [255, 0, 0]]
 )
-HUES = np.stack(
-    [np.interp(np.linspace(0, 55, 1 << 14, endpoint=False), WHEEL_PLACES, c) for c in WHEEL_COLOURS.T],
-    axis=-1,
-).astype(np.float32)
 ANGLES = 4096
-WHEEL = np.stack(
-    [np.interp(np.linspace(0, WHEEL_PLACES[-1], ANGLES + 1), WHEEL_PLACES, channel) for channel in WHEEL_COLOURS.T],
+HUES = np.stack(
+    [np.interp(np.linspace(0, WHEEL_PLACES[-1], ANGLES + 1), WHEEL_PLACES, c) for c in WHEEL_COLOURS.T],
     axis=-1,
 ).astype(np.float32)
 UNKNOWN_COLOUR = (0, 0, 0)
@@ -37,11 +33,9 @@ def flow_to_colour(flow: np.ndarray, largest: float | None = None, valid: np.nda
     if valid is not None:
         known &= valid
     x, y = np.where(known, np.moveaxis(flow.astype(np.float32), -1, 0), 0)
-    speed, angle = cv2.cartToPolar(-x, -y)
+    speed, angle = cv2.cartToPolar(x, y)
     speed /= max(float(speed.max()) if largest is None else largest, 1e-6)
-    # Half a turn on, since the wheel begins at the angle −π and OpenCV's angle at 0.
-    turn = (angle / (2 * np.pi) + 0.5) % 1
-    hue = HUES[(turn * len(HUES)).astype(np.int32)]
+    hue = HUES[np.rint(angle * (ANGLES / (2 * np.pi))).astype(np.int32)]
     colour = 255 - np.minimum(speed, 1)[..., None] * (255 - hue)
     colour[~known] = UNKNOWN_COLOUR
     return np.rint(colour).astype(np.uint8)
