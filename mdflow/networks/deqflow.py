@@ -123,7 +123,8 @@ class DEQFlow(FlowNetwork):
         function = self.dynamics(features1, features2)
         if start is None:
             batch, _, height, width = features1[0].shape
-            start = features1[0].new_zeros(batch, self.hidden + 2, height, width)
+            # In float32 also under autocast: half precision would round 10 px to 0.04 px.
+            start = features1[0].new_zeros(batch, self.hidden + 2, height, width, dtype=torch.float32)
         # A normalised weight is computed once for all steps; only without gradient may it be kept.
         with torch.no_grad(), parametrize.cached():
             found = solve(function, start, self.solver, self.stop, self.points)

@@ -65,7 +65,8 @@ class LightFlow(FlowNetwork):
         for layer, skip in zip(self.up[1:], skips[-2:0:-1], strict=True):
             coarser = F.interpolate(levels[-1], skip.shape[-2:], mode="nearest")
             levels.append(layer(torch.cat([coarser, skip], dim=1)))
-        flows = [predict(x) for predict, x in zip(self.predict, levels, strict=True)]
+        # In float32 also under autocast: half precision would round 10 px to 0.04 px.
+        flows = [predict(x).float() for predict, x in zip(self.predict, levels, strict=True)]
         # Every level's flow is in units of the full image: the fusion is their plain mean.
         size = flows[-1].shape[-2:]
         flow = torch.stack([F.interpolate(flow, size, mode="nearest") for flow in flows]).mean(dim=0) * (

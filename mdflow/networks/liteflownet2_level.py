@@ -30,7 +30,8 @@ class Doubling(nn.Module):
         self.register_buffer("weight", torch.outer(ramp, ramp).expand(channels, 1, 4, 4).clone())
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv_transpose2d(x, self.weight, stride=2, padding=1, groups=x.shape[1])
+        with torch.autocast(x.device.type, enabled=False):
+            return F.conv_transpose2d(x.float(), self.weight, stride=2, padding=1, groups=x.shape[1])
 
 
 class Match(nn.Module):
@@ -48,7 +49,7 @@ class Match(nn.Module):
         thin1, thin2 = (x[..., :: self.step, :: self.step] for x in (feature1, warped2))
         # mmflow sums over the channels where other networks take the mean.
         cost = F.leaky_relu(local_correlation(thin1, thin2, RADIUS) * feature1.shape[1], 0.1)
-        return self.flow(self.layers(self.doubling(cost)))
+        return self.flow(self.layers(self.doubling(cost))).float()
 
 
 class Subpixel(nn.Module):
@@ -60,7 +61,7 @@ class Subpixel(nn.Module):
         self.flow = nn.Conv2d(32, 2, window, padding=window // 2)
 
     def forward(self, feature1: Tensor, warped2: Tensor, flow: Tensor) -> Tensor:
-        return self.flow(self.layers(torch.cat([feature1, warped2, flow], dim=1)))
+        return self.flow(self.layers(torch.cat([feature1, warped2, flow], dim=1))).float()
 
 
 class Regularization(nn.Module):
@@ -85,14 +86,16 @@ class Regularization(nn.Module):
     def forward(self, error: Tensor, feature1: Tensor, flow: Tensor) -> Tensor:
         centred = flow - flow.mean(dim=(2, 3), keepdim=True)
         x = self.layers(torch.cat([error, centred, self.features(feature1)], dim=1))
-        weights = (-(self.distance(x) ** 2)).softmax(dim=1)[:, None]
+        weights = (-(self.distance(x).float() ** 2)).softmax(dim=1)[:, None]
         batch, _, height, width = flow.shape
         neighbours = F.unfold(flow, self.window, padding=self.window // 2).view(batch, 2, -1, height, width)
         return (weights * neighbours).sum(dim=2)
 
 
 class FlowLevel(nn.Module):
-    """One level; `scale` brings its flow to pixels of its grid, `window` is the size of its last filters.
+    """One level; its flow is float32 also under autocast: half precision would round 10 px to 0.04 px.
+
+    `scale` brings its flow to pixels of its grid, `window` is the size of its last filters.
 
     `regularised`: whether it has an R; `upsampled`: whether a finer level follows.
     """

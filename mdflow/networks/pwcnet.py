@@ -94,7 +94,8 @@ class PWCNet(FlowNetwork):
         for level in range(COARSEST, FINEST - 1, -1):
             pair = features1[level - FINEST], features2[level - FINEST]
             x = self.dense[str(level)](self.match(level, *pair, flow, x))
-            flow = self.predict[str(level)](x)
+            # In float32 also under autocast: half precision would round 10 px to 0.04 px.
+            flow = self.predict[str(level)](x).float()
             if level == FINEST:
                 flow = flow + self.context(x)
             flows.append(flow * (self.div_flow / 2**level))
@@ -108,7 +109,8 @@ class PWCNet(FlowNetwork):
         """The input of the level's dense block, from the coarser level's flow and its dense features x."""
         if coarser is None:
             return self.cost(feature1, feature2)
-        flow = self.up_flow[str(level + 1)](coarser)
+        with torch.autocast(coarser.device.type, enabled=False):
+            flow = self.up_flow[str(level + 1)](coarser)
         warped2 = warp_inside(feature2, flow * (self.div_flow / 2**level), self.align_corners)
         upsampled = self.up_features[str(level + 1)](x)
         return torch.cat([self.cost(feature1, warped2), feature1, flow, upsampled], dim=1)

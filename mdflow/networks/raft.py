@@ -87,7 +87,9 @@ class RAFT(FlowNetwork):
         """Flow (B,2,h,w) and hidden state after each iteration, at 1/8 of the image."""
         hidden, context = self.context(features1[1]).tensor_split([self.hidden], dim=1)
         refine = Refinement(self, features1[0], features2[0], F.relu(context))
-        hidden, flow = torch.tanh(hidden), torch.zeros_like(features1[0][:, :2])
+        hidden = torch.tanh(hidden)
+        # In float32 also under autocast: half precision would round 10 px to 0.04 px.
+        flow = torch.zeros_like(features1[0][:, :2], dtype=torch.float32)
         for _ in range(self.iterations):
             # The paper passes no gradient from an iteration to the flow it started from.
             flow = flow.detach()

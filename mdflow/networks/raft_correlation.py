@@ -28,7 +28,7 @@ class AllPairs:
     def __call__(self, points: Tensor) -> Tensor:
         """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), in pixels of features2."""
         costs = look_up(self.pyramid, as_queries(points), self.window, self.align_corners)
-        return costs.transpose(1, 2).unflatten(2, points.shape[-2:]).contiguous()
+        return costs.transpose(1, 2).unflatten(2, points.shape[-2:])
 
 
 class OnDemand:
@@ -42,7 +42,7 @@ class OnDemand:
         """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), in pixels of features2."""
         parts = zip(self.queries.split(QUERIES, dim=1), as_queries(points).split(QUERIES, dim=1), strict=True)
         costs = [checkpoint(self.match, queries, targets, use_reentrant=False) for queries, targets in parts]
-        return torch.cat(costs, dim=1).transpose(1, 2).unflatten(2, points.shape[-2:]).contiguous()
+        return torch.cat(costs, dim=1).transpose(1, 2).unflatten(2, points.shape[-2:])
 
     def match(self, queries: Tensor, points: Tensor) -> Tensor:
         """Costs (B,N,K) of a few queries (B,N,C) around their points (B,N,2)."""

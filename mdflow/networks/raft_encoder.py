@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,9 +10,24 @@ from mdflow.errors import InputError
 
 Norm = Callable[[int], nn.Module]
 
+
+class InstanceNorm(nn.Module):
+    """nn.InstanceNorm2d in channels_last, which it would leave: an image's statistics are those of a batch of one."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu":
+            return F.instance_norm(x)
+        normalised = [F.batch_norm(item, None, None, training=True) for item in x.split(1)]
+        return normalised[0] if len(normalised) == 1 else torch.cat(normalised)
+
+
 NORMS: dict[str, Norm] = {
     "batch": nn.BatchNorm2d,
-    "instance": nn.InstanceNorm2d,
+    "instance": InstanceNorm,
     "none": lambda channels: nn.Identity(),
 }
 
@@ -26,9 +42,9 @@ class ResidualBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        y = F.relu(self.norm2(self.conv2(y)))
-        return F.relu(self.shortcut(x) + y)
+        y = F.relu_(self.norm1(self.conv1(x)))
+        y = F.relu_(self.norm2(self.conv2(y)))
+        return F.relu_(self.shortcut(x) + y)
 
 
 class BottleneckBlock(nn.Module):
@@ -43,10 +59,10 @@ class BottleneckBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu(self.norm1(self.conv1(x)))
-        y = F.relu(self.norm2(self.conv2(y)))
-        y = F.relu(self.norm3(self.conv3(y)))
-        return F.relu(self.shortcut(x) + y)
+        y = F.relu_(self.norm1(self.conv1(x)))
+        y = F.relu_(self.norm2(self.conv2(y)))
+        y = F.relu_(self.norm3(self.conv3(y)))
+        return F.relu_(self.shortcut(x) + y)
 
 
 def shortcut(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
@@ -82,7 +98,8 @@ class ResidualEncoder(nn.Module):
         self.apply(initialize)
 
     def forward(self, image: Tensor) -> Tensor:
-        x = F.relu(self.norm1(self.conv1(image)))
+        # Convolutions on a CPU are up to 1.7 times as fast with the channels last.
+        x = F.relu_(self.norm1(self.conv1(image.contiguous(memory_format=torch.channels_last))))
         return self.conv2(self.layer3(self.layer2(self.layer1(x))))
 
 

@@ -31,9 +31,9 @@ class MotionEncoder(nn.Module):
 
     def forward(self, cost: Tensor, flow: Tensor) -> Tensor:
         for layer in self.cost:
-            cost = F.relu(layer(cost))
-        motion = F.relu(self.flow2(F.relu(self.flow1(flow))))
-        joint = F.relu(self.joint(torch.cat([cost, motion], dim=1)))
+            cost = F.relu_(layer(cost))
+        motion = F.relu_(self.flow2(F.relu_(self.flow1(flow))))
+        joint = F.relu_(self.joint(torch.cat([cost, motion], dim=1)))
         return torch.cat([joint, flow], dim=1)
 
 
@@ -60,7 +60,7 @@ class ConvGRU(nn.Module):
         gates = torch.sigmoid(self.gates(torch.cat([hidden, inputs], dim=1)) + share[:, : 2 * channels])
         update, reset = gates.chunk(2, dim=1)
         candidate = self.candidate(torch.cat([reset * hidden, inputs], dim=1)) + share[:, 2 * channels :]
-        return torch.lerp(hidden, torch.tanh(candidate), update)
+        return hidden + update * (torch.tanh(candidate) - hidden)
 
 
 class ContextTerms(NamedTuple):

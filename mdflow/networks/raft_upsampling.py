@@ -21,12 +21,11 @@ class ConvexUpsampling(nn.Module):
         """Flow (B,2,h,w) in coarse pixels to (B,2,8h,8w) in fine ones."""
         batch, _, height, width = flow.shape
         # RAFT scales the logits by 1/4 to balance their gradient with the flow head's.
-        weights = (
-            (0.25 * self.weights(hidden)).view(batch, 1, 9, FACTOR, FACTOR, height, width).softmax(dim=2)
-        )
-        neighbours = F.unfold(FACTOR * flow, 3, padding=1).view(batch, 2, 9, 1, 1, height, width)
-        fine = (weights * neighbours).sum(dim=2)
-        return fine.permute(0, 1, 4, 2, 5, 3).reshape(batch, 2, FACTOR * height, FACTOR * width)
+        logits = 0.25 * self.weights(hidden).permute(0, 2, 3, 1)
+        weights = logits.reshape(batch, height * width, 9, FACTOR**2).softmax(dim=2)
+        neighbours = F.unfold(FACTOR * flow, 3, padding=1).view(batch, 2, 9, -1).permute(0, 3, 1, 2)
+        fine = (neighbours @ weights).view(batch, height, width, 2, FACTOR, FACTOR)
+        return fine.permute(0, 3, 1, 4, 2, 5).reshape(batch, 2, FACTOR * height, FACTOR * width)
 
 
 class BilinearUpsampling(nn.Module):

@@ -67,6 +67,13 @@ def test_both_directions_equal_two_separate_calls(network):
         assert_close(flow, expected)
 
 
+def test_flows_are_float32_under_autocast(network):
+    image1, image2 = pair()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        flows = network(image1, image2)
+    assert all(flow.dtype == torch.float32 for flow in flows)
+
+
 def test_sizes_off_the_stride_are_refused(network):
     if network.stride == 1:
         pytest.skip("the network takes every size")
