@@ -52,10 +52,10 @@ def pad_bottom(original: Size, stride: int) -> Fit:
 def resize(original: Size, stride: int, size: Size | None = None) -> Fit:
     """MDFlow's way: the frame is stretched to `size`, by default the nearest multiples of the stride."""
     height, width = size or tuple(max(round(length / stride), 1) * stride for length in original)
-    if height % stride or width % stride:
+    if min(height, width) < 1 or height % stride or width % stride:
         raise InputError(
             f"The size {height}x{width} is no multiple of the network's stride {stride}; "
-            f"give for example {-(-height // stride) * stride}x{-(-width // stride) * stride}."
+            f"give for example {max(-(-height // stride), 1) * stride}x{max(-(-width // stride), 1) * stride}."
         )
     return Fit(original, (height, width))
 

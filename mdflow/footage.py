@@ -1,5 +1,6 @@
 """Frames in order, from images, a folder or a video: one at a time, so that their number costs no memory."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,7 +96,13 @@ def _open_images(source: str, paths: Sequence[Path]) -> Footage:
         raise InputError(
             f"{', '.join(strange)} is no image; several inputs must be images ({', '.join(IMAGE_SUFFIXES)})."
         )
-    return Footage(source, [path.stem for path in paths], ImageFiles(paths))
+    names = [path.stem for path in paths]
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"Several of the images are named {', '.join(twice[:5])}; results are named after them, so rename them."
+        )
+    return Footage(source, names, ImageFiles(paths))
 
 
 def _open_video(path: Path) -> Footage:

@@ -1,6 +1,7 @@
 """What a prediction leaves on disk: flow files, occlusion maps, and pictures as PNG files or a video."""
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +21,14 @@ SCALE_MEMORY = 0.95
 """How much of its colour scale a sequence keeps a frame: colours change slowly instead of flickering."""
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; InputError when that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder '{path}' cannot be made: {error.strerror}.") from error
+
+
 class Pictures(Protocol):
     """Where pictures of one kind go."""
 
@@ -34,7 +43,7 @@ class PngFolder:
     """Pictures as folder/NAME.png."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.folder = folder
 
     def write(self, name: str, picture: np.ndarray) -> None:
@@ -49,10 +58,10 @@ class VideoFile:
     """Pictures as the frames of an .mp4 (H.264; the last row or column is doubled where a size is odd)."""
 
     def __init__(self, path: Path, rate: float) -> None:
-        try:
+        self.path = path
+        with self._says_why_not():
+            path.open("wb").close()  # FFmpeg itself would notice at the first frame only
             self.container = av.open(str(path), "w")
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror}.") from error
         self.stream = self.container.add_stream("libx264", Fraction(rate).limit_denominator(1001))
         self.stream.options = {"crf": "18"}
         self.stream.pix_fmt = "yuv420p"
@@ -63,12 +72,21 @@ class VideoFile:
         even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if not self.stream.codec_context.is_open:
             self.stream.height, self.stream.width = even.shape[:2]
-        self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        with self._says_why_not():
+            self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
 
     def close(self) -> None:
         """Write what the encoder still holds."""
-        self.container.mux(self.stream.encode())
-        self.container.close()
+        with self._says_why_not():
+            self.container.mux(self.stream.encode())
+            self.container.close()
+
+    @contextmanager
+    def _says_why_not(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self.path} cannot be written: {error.strerror}.") from error
 
 
 class Results:
@@ -122,7 +140,7 @@ class Results:
     def _write_flow(self, direction: str, name: str, flow: np.ndarray) -> np.ndarray:
         if self.form:
             folder = self.folder / f"flow{direction}"
-            folder.mkdir(exist_ok=True)
+            make_folder(folder)
             write_flow(folder / f"{name}.{self.form}", flow)
         colour = flow_to_colour(flow, self.scale)
         self._add(f"colour{direction}", name, colour)

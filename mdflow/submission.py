@@ -12,6 +12,7 @@ from mdflow.data.kitti import Kitti2012, Kitti2015
 from mdflow.data.sample import Dataset
 from mdflow.data.sintel import Sintel
 from mdflow.inference import Predictor
+from mdflow.results import make_folder
 
 KITTI_LARGEST = 511.0
 """The largest displacement in pixels that KITTI's 16-bit PNG holds, rounded down (its development kit)."""
@@ -63,7 +64,7 @@ def write_submission(predictor: Predictor, benchmark: str, root: Path, folder: P
 def _write_flow(predictor: Predictor, dataset: Dataset, index: int, target: Path, layout: str) -> Path:
     sample = dataset[index]
     path = target / layout.format(sample.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     flow = predictor(sample.image1, sample.image2)
     if path.suffix == ".png":
         flow = np.clip(flow, -KITTI_LARGEST, KITTI_LARGEST)

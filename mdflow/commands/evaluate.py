@@ -15,6 +15,7 @@ from mdflow.commands.predictor import (
 )
 from mdflow.commands.training import HELD_OUT_SEED
 from mdflow.data import DATASETS, open_dataset, recognise
+from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
 from mdflow.errors import InputError
 from mdflow.evaluate import PairResult, evaluate_pairs, figures_of
@@ -54,23 +55,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_predictor_arguments(parser)
     for name in ROOTS:
-        parser.add_argument(
-            f"--{name}", action="append", default=[], metavar="ROOT", help=f"a root of {name}"
-        )
+        parser.add_argument(f"--{name}", action="append", default=[], metavar="ROOT", help=f"a root of {name}")
     parser.add_argument(
         "--synthetic",
         nargs="?",
-        type=int,
+        type=parse_pairs,
         const=SYNTHETIC_PAIRS,
         metavar="PAIRS",
         help="held-out synthetic pairs",
     )
     parser.add_argument(
-        "--data", action="append", default=[], metavar="PATH", help="any other data, labelled or not"
+        "--data",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help='any other data, labelled or not, a dataset\'s NAME=PATH, or "synthetic"',
     )
-    parser.add_argument(
-        "--label-free", action="store_true", help="the label-free scores of labelled sets too"
-    )
+    parser.add_argument("--label-free", action="store_true", help="the label-free scores of labelled sets too")
     parser.add_argument("--per-pair", action="store_true", help="list every pair")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     parser.add_argument(
@@ -80,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="predict the test splits of the given roots for the servers",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
+
+
+def parse_pairs(text: str) -> int:
+    """ "50" as a number of pairs."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number of pairs; expected 1 or more")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -96,7 +104,7 @@ def run(arguments: argparse.Namespace) -> None:
     measured = list(measure(arguments, sets))
     print(report(measured, arguments.per_pair))
     if arguments.json:
-        arguments.json.write_text(json.dumps(as_json(measured, arguments.per_pair), indent=2) + "\n")
+        write_bytes(arguments.json, json.dumps(as_json(measured, arguments.per_pair), indent=2).encode() + b"\n")
 
 
 def chosen_sets(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Dataset]]:
@@ -104,9 +112,10 @@ def chosen_sets(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Datas
     for name in ROOTS:
         for root in getattr(arguments, name):
             yield from sets_at(name, root)
-    if arguments.synthetic:
-        yield "synthetic", "synthetic", DATASETS["synthetic"](length=arguments.synthetic, seed=HELD_OUT_SEED)
-    for source in arguments.data:
+    pairs = arguments.synthetic or (SYNTHETIC_PAIRS if "synthetic" in arguments.data else None)
+    if pairs:
+        yield "synthetic", "synthetic", DATASETS["synthetic"](length=pairs, seed=HELD_OUT_SEED)
+    for source in (source for source in arguments.data if source != "synthetic"):
         name, _, root = source.partition("=") if "=" in source else (None, None, source)
         yield from sets_at(name or recognise_source(root), root)
 
@@ -114,9 +123,7 @@ def chosen_sets(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Datas
 def recognise_source(path: str) -> str:
     """The name of the dataset at a path."""
     if not Path(path).exists():
-        raise InputError(
-            f"'{path}' does not exist; expected a data set's root, a video, or a folder of frames."
-        )
+        raise InputError(f"'{path}' does not exist; expected a data set's root, a video, or a folder of frames.")
     return recognise(Path(path))
 
 
@@ -133,9 +140,7 @@ def sets_at(name: str, root: str) -> Iterator[tuple[str, str, Dataset]]:
 def chosen_networks(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str | None]]:
     """(what it is called in the table, network name, checkpoint) of every --network."""
     if arguments.checkpoint and len(arguments.network) > 1:
-        raise InputError(
-            "One --checkpoint cannot serve several networks; write --network NAME=FILE for each."
-        )
+        raise InputError("One --checkpoint cannot serve several networks; write --network NAME=FILE for each.")
     for text in arguments.network:
         name, _, file = text.partition("=")
         yield text, name, file or arguments.checkpoint
@@ -181,7 +186,9 @@ def protocol(measured: list[Measured]) -> str:
         f"How frames meet the stride (docs/evaluation.md): {fits}.\n"
         f"{HOW_AVERAGED}\n"
         "Only pixels with known flow count. KITTI: EPE and Fl-all are over flow_occ, matched/noc over "
-        "flow_noc. A number in brackets: of so many pairs only."
+        "flow_noc. A number in brackets: of so many pairs only.\n"
+        "Without labels: score and census are census distances, consistency |forward + backward flow|; less is "
+        "better."
     )
 
 

@@ -23,9 +23,7 @@ FRAMES_PER_SECOND = 24.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow predict`."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="two images, a folder of frames, a video")
-    parser.add_argument(
-        "-o", "--out", type=Path, required=True, metavar="OUT", help="the folder of the results"
-    )
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="the folder of the results")
     parser.add_argument("--network", required=True, metavar="NAME")
     add_predictor_arguments(parser)
     parser.add_argument(

@@ -11,6 +11,7 @@ from mdflow.fitting import FITS
 from mdflow.inference import Predictor
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
+from mdflow.results import make_folder
 from mdflow.training import pick_device
 from teachers import load
 
@@ -19,9 +20,7 @@ UNTRAINED = "untrained"
 
 def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags about using a network."""
-    parser.add_argument(
-        "--checkpoint", metavar="FILE", help="its weights; by default those that come with mdflow"
-    )
+    parser.add_argument("--checkpoint", metavar="FILE", help="its weights; by default those that come with mdflow")
     parser.add_argument(
         "--option",
         action="append",
@@ -40,7 +39,12 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
 def open_network(name: str, checkpoint: str | None, options: list[str]) -> FlowNetwork:
     """The network with the weights of a file, the shipped ones, or (checkpoint "untrained") fresh ones."""
     chosen = dict(parse_option(option) for option in options)
-    return create(name, **chosen) if checkpoint == UNTRAINED else load(name, checkpoint, **chosen)
+    try:
+        return create(name, **chosen) if checkpoint == UNTRAINED else load(name, checkpoint, **chosen)
+    except TypeError as error:
+        if not chosen:
+            raise
+        raise InputError(f"The network '{name}' cannot be made with {', '.join(options)}: {error}.") from error
 
 
 def parse_option(text: str) -> tuple[str, object]:
@@ -48,7 +52,10 @@ def parse_option(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise InputError(f"The option '{text}' has no value; expected KEY=VALUE such as iterations=24.")
-    return key, yaml.safe_load(value)
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"The option '{text}' cannot be read; expected KEY=VALUE such as iterations=24.") from error
 
 
 def make_predictor(network: FlowNetwork, arguments: argparse.Namespace, fit: str = "pad") -> Predictor:
@@ -63,22 +70,13 @@ def require_new_file(path: Path, overwrite: bool) -> None:
     if path.exists() and (path.is_dir() or not overwrite):
         what = "is a folder; give a file" if path.is_dir() else "exists; use --overwrite to replace it"
         raise InputError(f"'{path}' {what}.")
-    _require_folder(path.parent)
+    make_folder(path.parent)
 
 
 def require_empty_folder(path: Path, overwrite: bool) -> None:
     """Make the folder; raise InputError if that fails, or if it holds something that may not be replaced."""
     if path.is_file():
         raise InputError(f"'{path}' is a file; give a folder for the results.")
-    _require_folder(path)
+    make_folder(path)
     if not overwrite and any(path.iterdir()):
-        raise InputError(
-            f"'{path}' is not empty; use --overwrite to replace what is there, or another folder."
-        )
-
-
-def _require_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder '{path}' cannot be made: {error.strerror}.") from error
+        raise InputError(f"'{path}' is not empty; use --overwrite to replace what is there, or another folder.")
