@@ -55,9 +55,7 @@ def test_a_predictors_own_fit_is_kept(monkeypatch):
 
 
 def test_results_come_pair_by_pair_with_their_names():
-    results = list(
-        evaluate_pairs(create("zero"), Pairs([sample_of("x/1", (1, 0)), sample_of("x/2", (2, 0))]))
-    )
+    results = list(evaluate_pairs(create("zero"), Pairs([sample_of("x/1", (1, 0)), sample_of("x/2", (2, 0))])))
     assert [result.name for result in results] == ["x/1", "x/2"]
     assert [result.tallies["all"].error / 960 for result in results] == [1, 2]
 

@@ -43,7 +43,5 @@ def test_calling_everything_occluded_is_no_way_to_a_good_score(shifted_pair):
 
 def test_a_closer_flow_scores_better(shifted_pair):
     image1, image2, flow = shifted_pair
-    scores = [
-        label_free_scores(image1, image2, share * flow, -share * flow)["score"] for share in (0, 0.5, 0.9, 1)
-    ]
+    scores = [label_free_scores(image1, image2, share * flow, -share * flow)["score"] for share in (0, 0.5, 0.9, 1)]
     assert scores == sorted(scores, reverse=True)

@@ -29,12 +29,7 @@ def sintel(tmp_path):
 
 def test_several_networks_on_both_passes_in_one_table(sintel, tmp_path, capsys):
     out = tmp_path / "new" / "figures.json"
-    assert (
-        main(
-            ["evaluate", "--network", "zero", "--network", "dis", "--sintel", str(sintel), "--json", str(out)]
-        )
-        == 0
-    )
+    assert main(["evaluate", "--network", "zero", "--network", "dis", "--sintel", str(sintel), "--json", str(out)]) == 0
     text = capsys.readouterr().out
     assert "mean over pairs of each pair's mean" in text
     assert "pad: sintel clean, sintel final" in text
