@@ -1,5 +1,6 @@
 """From RAFT's maps at 1/8 of the image to full resolution."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -24,7 +25,9 @@ class ConvexUpsampling(nn.Module):
         logits = 0.25 * self.weights(hidden).permute(0, 2, 3, 1)
         weights = logits.reshape(batch, height * width, 9, FACTOR**2).softmax(dim=2)
         neighbours = F.unfold(FACTOR * flow, 3, padding=1).view(batch, 2, 9, -1).permute(0, 3, 1, 2)
-        fine = (neighbours @ weights).view(batch, height, width, 2, FACTOR, FACTOR)
+        # Not in half precision, which would round 10 px to 0.04 px.
+        with torch.autocast(flow.device.type, enabled=False):
+            fine = (neighbours @ weights.float()).view(batch, height, width, 2, FACTOR, FACTOR)
         return fine.permute(0, 3, 1, 4, 2, 5).reshape(batch, 2, FACTOR * height, FACTOR * width)
 
 

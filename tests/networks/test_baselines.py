@@ -9,9 +9,7 @@ def test_zero_flow_is_zero():
 
 def test_dis_finds_a_shift_with_its_sign():
     generator = torch.Generator().manual_seed(0)
-    texture = torch.nn.functional.interpolate(
-        torch.rand(1, 3, 12, 16, generator=generator), (96, 128), mode="bicubic"
-    )
+    texture = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 16, generator=generator), (96, 128), mode="bicubic")
     image1, image2 = texture[..., :-2, 3:].clamp(0, 1), texture[..., 2:, :-3].clamp(0, 1)
     flow = create("dis")(image1, image2)[-1]
     centre = flow[..., 20:-20, 20:-20].mean((0, 2, 3))

@@ -1,5 +1,7 @@
 """Every network of the dict keeps the contract of mdflow.networks.network."""
 
+import inspect
+
 import pytest
 import torch
 
@@ -12,7 +14,8 @@ SIZE = (64, 128)
 @pytest.fixture(params=NETWORKS)
 def network(request):
     torch.manual_seed(0)
-    return create(request.param).eval()
+    iterates = "iterations" in inspect.signature(NETWORKS[request.param]).parameters
+    return create(request.param, **({"iterations": 3} if iterates else {})).eval()
 
 
 def pair(batch=1, size=SIZE, seed=0):
@@ -35,6 +38,11 @@ def test_flows_are_lists_of_two_channel_maps_the_last_at_full_resolution(network
     assert all(flow.isfinite().all() for flow in flows)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_can_be_made_without_options(name):
+    assert create(name).options == {}
+
+
 def test_training_gives_the_same_type_and_every_parameter_a_gradient(network):
     parameters = dict(network.named_parameters())
     if not parameters:
@@ -43,9 +51,7 @@ def test_training_gives_the_same_type_and_every_parameter_a_gradient(network):
     flows = network(*pair(batch=2))
     assert flows[-1].shape == (2, 2, *SIZE)
     sum((flow**2).mean() for flow in flows).backward()
-    idle = [
-        name for name, value in parameters.items() if value.grad is None or not value.grad.isfinite().all()
-    ]
+    idle = [name for name, value in parameters.items() if value.grad is None or not value.grad.isfinite().all()]
     assert not idle
 
 
