@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mdflow.inference import Predictor
 
-__all__ = ["Predictor"]
+__all__ = ["Predictor", "__version__"]
 
 
 def __getattr__(name: str) -> object:
@@ -14,4 +14,8 @@ def __getattr__(name: str) -> object:
         from mdflow.inference import Predictor
 
         return Predictor
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("mdflow")
     raise AttributeError(f"module 'mdflow' has no attribute '{name}'")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+import mdflow
 from mdflow import Predictor
 from mdflow.errors import InputError
 from mdflow.fitting import FITS
@@ -113,3 +114,7 @@ def test_prediction_keeps_no_graph_and_uses_evaluation_mode():
 def test_import_is_quick_and_loads_no_torch():
     code = "import sys, mdflow; assert 'torch' not in sys.modules; mdflow.Predictor"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_package_knows_its_version():
+    assert mdflow.__version__.count(".") == 2
