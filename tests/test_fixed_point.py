@@ -25,9 +25,7 @@ def test_solvers_find_the_fixed_point(solver):
 def test_acceleration_saves_steps():
     slopes = torch.linspace(-0.5, 0.97, 12, dtype=torch.float64)
     start = torch.zeros(1, 12, dtype=torch.float64)
-    steps = {
-        solver: solve(lambda x: slopes * x + 10, start, solver, Stop(400, 1e-2)).step for solver in SOLVERS
-    }
+    steps = {solver: solve(lambda x: slopes * x + 10, start, solver, Stop(400, 1e-2)).step for solver in SOLVERS}
     assert steps["anderson"] < 0.7 * steps["naive"]
     assert steps["broyden"] < 0.7 * steps["naive"]
 
@@ -102,3 +100,16 @@ def test_the_spectral_radius_is_that_of_the_jacobian():
 def test_an_unknown_solver_is_answered_with_the_known_ones():
     with pytest.raises(InputError, match="naive, anderson, broyden"):
         solve(torch.tanh, torch.zeros(1, 2), "newton", Stop(3))
+
+
+@pytest.mark.parametrize(
+    ("solver", "theirs"), [("naive", "fixed_point_iter"), ("anderson", "anderson"), ("broyden", "broyden")]
+)
+def test_solvers_equal_those_of_torchdeq(solver, theirs):
+    torchdeq = pytest.importorskip("torchdeq.solver", reason="torchdeq is not installed")
+    function = contraction(size=40, radius=1.3)
+    start = torch.zeros(2, 40, dtype=torch.float64)
+    for steps in (5, 12, 25):
+        found = solve(function, start, solver, Stop(steps))
+        expected = torchdeq.get_solver(theirs)(function, start, max_iter=steps, tol=0.0, stop_mode="abs")
+        torch.testing.assert_close(found.state, expected[0])
