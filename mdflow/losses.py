@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mdflow.census import CensusDistance
 from mdflow.geometry import resize_flow
 
 LUMA = (0.2989, 0.5870, 0.1140)
@@ -67,19 +68,7 @@ def census(image1: Tensor, image2: Tensor, radius: int = 3) -> Tensor:
     7×7. Blind to a change of brightness (UnFlow, Meister et al., AAAI 2018; DDFlow). Within `radius` of
     the border the window is incomplete: mask it out with `inside_border`.
     """
-    gray1, gray2 = gray255(image1), gray255(image2)
-    height, width = gray1.shape[-2:]
-    padded1, padded2 = (F.pad(gray, (radius,) * 4, mode="replicate") for gray in (gray1, gray2))
-    distance = torch.zeros_like(gray1)
-    for dy in range(2 * radius + 1):
-        for dx in range(2 * radius + 1):
-            if dy == dx == radius:
-                continue
-            step1 = padded1[..., dy : dy + height, dx : dx + width] - gray1
-            step2 = padded2[..., dy : dy + height, dx : dx + width] - gray2
-            squared = (step1 * (0.81 + step1**2).rsqrt() - step2 * (0.81 + step2**2).rsqrt()) ** 2
-            distance = distance + squared / (0.1 + squared)
-    return distance
+    return CensusDistance.apply(gray255(image1), gray255(image2), radius)
 
 
 def inside_border(image: Tensor, border: int) -> Tensor:

@@ -1,11 +1,11 @@
 """The one training loop."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from mdflow.config import OptimiserConfig, RunConfig
@@ -47,7 +47,7 @@ def fit(
         lr=config.optimiser.learning_rate,
         weight_decay=config.optimiser.weight_decay,
     )
-    average = AveragedModel(learner, multi_avg_fn=get_ema_multi_avg_fn(config.optimiser.ema), use_buffers=True)
+    average = Average(learner, config.optimiser.ema)
     state = Progress(learner, average, optimiser, folder, stage)
     start = state.resume()
     learner.train()
@@ -63,7 +63,7 @@ def fit(
             bad = 0 if torch.isfinite(loss) else bad + 1
             if not bad:
                 update(learner, loss, optimiser, config.optimiser.clip)
-                average.update_parameters(learner)
+                average.update(learner, number)
             elif bad >= LARGEST_BAD_ROW:
                 raise InputError(
                     f"The loss was not finite for {bad} steps in a row; the last good weights are in {folder.path}."
@@ -77,8 +77,29 @@ def fit(
                 state.judge(examine, finished, picture=finished % config.panel_every == 0 or finished == steps)
             if finished % config.checkpoint_every == 0 or finished == steps:
                 state.save(finished)
-    learner.load_state_dict(average.module.state_dict())
+    learner.load_state_dict(average.network.state_dict())
     learner.eval()
+
+
+class Average:
+    """The exponential moving average of a network's weights, as a network in evaluation mode.
+
+    It forgets the untrained start: the decay grows as (1 + n)/(10 + n) up to `decay`.
+    """
+
+    def __init__(self, learner: FlowNetwork, decay: float) -> None:
+        self.network, self.decay = copy.deepcopy(learner).eval().requires_grad_(False), decay
+
+    @torch.no_grad()
+    def update(self, learner: FlowNetwork, number: int) -> None:
+        """Move towards the learner after step `number`."""
+        share = 1 - min(self.decay, (1 + number) / (10 + number))
+        current = learner.state_dict()
+        for name, value in self.network.state_dict().items():
+            if value.is_floating_point():
+                value.lerp_(current[name], share)
+            else:
+                value.copy_(current[name])
 
 
 class Progress:
@@ -87,7 +108,7 @@ class Progress:
     def __init__(
         self,
         learner: FlowNetwork,
-        average: AveragedModel,
+        average: Average,
         optimiser: torch.optim.Optimizer,
         folder: RunFolder,
         stage: str,
@@ -101,7 +122,7 @@ class Progress:
         if state is None:
             return 0
         self.learner.load_state_dict(state["learner"])
-        self.average.load_state_dict(state["average"])
+        self.average.network.load_state_dict(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.best = state["best"]
         return state["step"]
@@ -112,7 +133,7 @@ class Progress:
             {
                 "step": step,
                 "learner": self.learner.state_dict(),
-                "average": self.average.state_dict(),
+                "average": self.average.network.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "best": self.best,
             },
@@ -121,16 +142,14 @@ class Progress:
 
     def judge(self, examine: Examine, step: int, picture: bool) -> None:
         """Examine the averaged network; keep it if it is the best so far."""
-        self.average.eval()
         with torch.no_grad():
-            result = examine(self.average.module)
-        self.average.train()
+            result = examine(self.average.network)
         self.folder.log(f"{self.stage}/held-out", step, result.figures)
         if picture:
             self.folder.picture(self.stage, step, result.panel)
         if result.score < self.best:
             self.best = result.score
-            state = {"step": step, "learner": self.average.module.state_dict(), "score": result.score}
+            state = {"step": step, "learner": self.average.network.state_dict(), "score": result.score}
             self.folder.save(state, f"best_{self.stage}")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from mdflow.errors import InputError
 
 VERBS = {
+    "quickstart": "the whole job in minutes on small synthetic scenes",
     "curate": "choose what of videos is worth learning from",
     "pretrain": "learn a network from unlabelled video",
     "distill": "let a teacher and a student network teach each other on unlabelled video",

@@ -74,7 +74,7 @@ def camera_scene(rng: np.random.Generator, textures: Textures, height: int, widt
     typical = floor * focal / (0.3 * height)  # depth of the floor at a third of the way down
     forward = rng.random() < 0.6
     direction = np.array([0.1, 0.04, 1]) if forward else np.array([1, 0.4, 0.3])
-    # A forward step Z moves the pixels at distance r from the centre by about r·Z/depth, a sideways step X by f·X/depth.
+    # A forward step Z moves a pixel at distance r from the centre by about r·Z/depth, a sideways step X by f·X/depth.
     lever = 0.3 * height if forward else focal
     velocity = direction * rng.normal(0, 1, 3) * speed * typical / lever
     if forward:
@@ -208,7 +208,7 @@ def tile(rng: np.random.Generator, texture: np.ndarray, height: int, width: int)
 
 
 def shape(rng: np.random.Generator, textures: Textures, radius: float) -> np.ndarray:
-    """A textured shape (side,side,4) of about `radius` frame pixels: a star, an ellipse, a blob, thin bars or a ring."""
+    """A textured shape (side,side,4) of about `radius` frame pixels: star, ellipse, blob, thin bars or ring."""
     texture = choose(rng, textures)
     density = np.exp(rng.uniform(np.log(0.8), np.log(1.8)))
     side = int(np.clip(2.4 * radius * density, 16, len(texture)))
