@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mdflow.data.chairs import FlyingChairs
+from mdflow.data.curated import Curated
 from mdflow.data.files import entries
 from mdflow.data.frames import Frames
 from mdflow.data.hd1k import Hd1k
@@ -34,6 +35,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "spring": Spring,
     "things_subset": ThingsSubset,
     "sceneflow": SceneFlow,
+    "curated": Curated,
     "video": Videos,
     "frames": Frames,
 }
@@ -110,7 +112,5 @@ def build(name: str, options: dict) -> Dataset:
     known = list(inspect.signature(DATASETS[name]).parameters)
     unknown = sorted(set(options) - set(known))
     if unknown:
-        raise InputError(
-            f"The dataset {name} has no option {', '.join(unknown)}; expected some of {', '.join(known)}."
-        )
+        raise InputError(f"The dataset {name} has no option {', '.join(unknown)}; expected some of {', '.join(known)}.")
     return DATASETS[name](**options)

@@ -5,6 +5,7 @@ A reader returns (flow, valid) or raises Damage; a writer gets a checked flow an
 
 from collections.abc import Callable
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -27,9 +28,7 @@ def _floats(data: bytes, offset: int, shape: tuple[int, ...], kind: str) -> np.n
     needed = 4 * int(np.prod(shape, dtype=object))
     if min(shape) < 1 or needed != len(data) - offset:
         size = f"{shape[1]}x{shape[0]}"
-        raise Damage(
-            f"its header claims {size} pixels, which is {needed} bytes, and {len(data) - offset} follow"
-        )
+        raise Damage(f"its header claims {size} pixels, which is {needed} bytes, and {len(data) - offset} follow")
     return np.frombuffer(data, kind, offset=offset).reshape(shape).astype(np.float32)
 
 
@@ -88,23 +87,13 @@ def _read_flo5(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _hdf5_flow(file) -> np.ndarray:
     import h5py
 
-    if not isinstance(file.get("flow", getlink=True), h5py.HardLink) or not isinstance(
-        file["flow"], h5py.Dataset
-    ):
+    if not isinstance(file.get("flow", getlink=True), h5py.HardLink) or not isinstance(file["flow"], h5py.Dataset):
         raise Damage("it has no data set named flow of its own")
     stored = file["flow"]
-    if (
-        stored.ndim != 3
-        or stored.shape[2] != 2
-        or stored.dtype.kind != "f"
-        or stored.is_virtual
-        or stored.external
-    ):
+    if stored.ndim != 3 or stored.shape[2] != 2 or stored.dtype.kind != "f" or stored.is_virtual or stored.external:
         raise Damage(f"its flow is {stored.dtype} of shape {stored.shape}, expected floats (H,W,2)")
     if stored.nbytes > DEFLATE_RATIO * stored.id.get_storage_size():
-        raise Damage(
-            f"its header claims {stored.shape[1]}x{stored.shape[0]} pixels, more than the file can hold"
-        )
+        raise Damage(f"its header claims {stored.shape[1]}x{stored.shape[0]} pixels, more than the file can hold")
     return stored[()].astype(np.float32)
 
 
@@ -113,9 +102,7 @@ def _write_flo5(path: Path, flow: np.ndarray, valid: np.ndarray) -> None:
 
     try:
         with h5py.File(path, "w") as file:
-            file.create_dataset(
-                "flow", data=_marked(flow, valid, np.nan), compression="gzip", compression_opts=5
-            )
+            file.create_dataset("flow", data=_marked(flow, valid, np.nan), compression="gzip", compression_opts=5)
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error}.") from error
 
@@ -126,7 +113,7 @@ def _read_npy(path: Path) -> tuple[np.ndarray, np.ndarray]:
         stored = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except ValueError as error:
+    except (ValueError, TokenError) as error:
         raise Damage("it is damaged or not an .npy file of plain numbers") from error
     if stored.ndim != 3 or stored.shape[2] != 2 or stored.dtype.kind != "f":
         raise Damage(f"it holds {stored.dtype} of shape {stored.shape}, expected floats (H,W,2)")
@@ -154,9 +141,7 @@ def _read_kitti(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _write_kitti(path: Path, flow: np.ndarray, valid: np.ndarray) -> None:
     steps = np.rint(np.where(valid[..., None], flow, 0).astype(np.float64) * KITTI_STEPS) + KITTI_ZERO
     if steps.min() < 0 or steps.max() > np.iinfo(np.uint16).max:
-        raise InputError(
-            f"{path} cannot hold flow beyond 512 px, as KITTI's 16 bits end there; write .flo instead."
-        )
+        raise InputError(f"{path} cannot hold flow beyond 512 px, as KITTI's 16 bits end there; write .flo instead.")
     pixels = np.concatenate([valid[..., None], steps[..., ::-1]], axis=2).astype(np.uint16)
     write_pixels(path, pixels)
 

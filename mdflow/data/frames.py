@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from mdflow.data.files import (
     FileDataset,
     PairFiles,
@@ -10,6 +12,7 @@ from mdflow.data.files import (
     list_images,
     require_folder,
 )
+from mdflow.data.io import read_image
 from mdflow.errors import InputError
 
 
@@ -35,3 +38,28 @@ class Frames(FileDataset):
     def recognises(root: Path) -> bool:
         """Whether the folder looks like this dataset."""
         return bool(list_images(root)) or any(list_images(folder) for folder in list_folders(root))
+
+
+class FrameFolder:
+    """The images of one folder by number, as a Video gives its frames."""
+
+    def __init__(self, path: Path | str):
+        self.path = require_folder(Path(path), "a folder of images")
+        self.images = list_images(self.path)
+        if not self.images:
+            raise InputError(f"{path} holds no image; expected a folder of frames.")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: int) -> np.ndarray:
+        return read_image(self.images[number])
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """The time of each frame: files have none, so one second each."""
+        return np.arange(len(self), dtype=float)
+
+    def notes(self) -> list[str]:
+        """What a person should know about the clip: nothing."""
+        return []

@@ -1,5 +1,6 @@
 """Frames of a video file by number, exact, whatever its frame rate and its key frames (PyAV)."""
 
+import os
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ class Video:
         self.frames: OrderedDict[int, av.VideoFrame] = OrderedDict()
         self.decoded: Iterator[av.VideoFrame] = iter(())
         self.position = -1
+        self.process = os.getpid()
 
     def __getstate__(self) -> dict:
         return {key: self.__dict__[key] for key in ("path", "remembered", "times", "keys")}
@@ -58,6 +60,19 @@ class Video:
         """The time of each frame."""
         return np.array(self.times) * float(self.container.streams.video[0].time_base)
 
+    def notes(self) -> list[str]:
+        """What a person should know about the clip: where its frames are not simply what the file holds."""
+        frame = next(decode(open_video(self.path)), None)
+        aspect = self.container.streams.video[0].sample_aspect_ratio
+        gaps = np.diff(self.times)
+        found = {
+            "interlaced: the first field of each frame is used": frame is not None and frame.interlaced_frame,
+            f"turned by {frame.rotation if frame else 0} degrees, as its flag says": frame and frame.rotation,
+            f"its pixels are {aspect} times as wide as high; they are taken as square": aspect not in (None, 0, 1),
+            "variable frame rate": gaps.size > 0 and gaps.max() > 1.5 * np.median(gaps),
+        }
+        return [note for note, holds in found.items() if holds]
+
     def __len__(self) -> int:
         return len(self.times)
 
@@ -68,6 +83,9 @@ class Video:
         """The frame as decoded: not rotated, not converted, with its flags."""
         if not 0 <= number < len(self):
             raise IndexError(number)
+        if self.process != os.getpid():
+            # A forked process shares the place in the file with its parent: it opens the file for itself.
+            self.close()
         if number not in self.frames:
             self._decode(number)
         if number not in self.frames:
@@ -130,6 +148,8 @@ def open_video(path: Path) -> av.container.InputContainer:
     if not container.streams.video or container.streams.video[0].codec_context is None:
         container.close()
         raise InputError(f"{path} has no video stream that can be decoded; save it as .mp4 (H.264).")
+    # Threads do not survive a fork: freeing a decoder or converter in a loader's worker would wait for ever.
+    container.streams.video[0].codec_context.thread_count = 1
     return container
 
 
@@ -154,9 +174,7 @@ def refuse_wrong_order(path: Path) -> None:
         if container.format.name == "avi":
             times = [frame.pts for frame in islice(decode(container), 32)]
             if times != sorted(times):
-                raise InputError(
-                    f"{path} has time stamps out of order; save it as .mp4, for example with ffmpeg."
-                )
+                raise InputError(f"{path} has time stamps out of order; save it as .mp4, for example with ffmpeg.")
 
 
 def packets(container: av.container.InputContainer) -> Iterator[av.Packet]:
@@ -182,7 +200,7 @@ def decode(container: av.container.InputContainer) -> Iterator[av.VideoFrame]:
 
 def upright(frame: av.VideoFrame) -> np.ndarray:
     """The frame as RGB (H,W,3) uint8, deinterlaced and turned as its flags say."""
-    image = frame.to_ndarray(format="rgb24")
+    image = frame.to_ndarray(format="rgb24", threads=1)
     if frame.interlaced_frame:
         image = cv2.resize(image[::2], (image.shape[1], image.shape[0]), interpolation=cv2.INTER_LINEAR)
     return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90)))

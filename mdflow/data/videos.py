@@ -2,10 +2,12 @@
 
 import logging
 from collections import OrderedDict
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from mdflow.data.curate import curate as curate_clip
 from mdflow.data.files import entries, list_folders, natural
 from mdflow.data.sample import Sample
 from mdflow.data.video import VIDEO_SUFFIXES, Video
@@ -17,43 +19,47 @@ NEIGHBOURS = 32
 log = logging.getLogger(__name__)
 
 
+@dataclass
+class Clip:
+    """A video, its pairs (n,2) of frame numbers, and the rows and columns of the picture that count."""
+
+    video: Video
+    pairs: np.ndarray
+    crop: tuple[slice, slice] = (slice(None), slice(None))
+
+
 class Videos:
     """Frames `step` apart of one video file, or of every video in a folder or its folders.
 
     A file of a folder that is no video, or has too few frames, is left out with a warning and listed in
-    `left_out` (path to reason); a single file raises InputError. At most OPEN_AT_ONCE files are open.
+    `left_out` (path to reason); a single file raises InputError. With `curate` each is surveyed first and
+    only the pairs that mdflow.data.curate chooses are given, cropped. At most OPEN_AT_ONCE files are open.
     Random access within one video is slow (a key frame is often 250 frames away); `runs` names the
     stretches whose pairs should be read near one another (mdflow.data.order).
     """
 
     name = "video"
 
-    def __init__(self, root: Path | str, step: int = 1):
+    def __init__(self, root: Path | str, step: int = 1, curate: bool = False):
         self.root = Path(root)
+        self.base = self.root.parent if self.root.is_file() else self.root
         if step < 1:
             raise InputError(f"The step between the frames of {root} is {step}; expected 1 or more.")
-        self.step = step
         self.left_out: dict[Path, str] = {}
-        self.videos = [video for path in list_videos(self.root) if (video := self._open(path))]
-        if not self.videos:
+        self.clips: list[Clip] = []
+        for path in list_videos(self.root):
+            try:
+                self.clips.append(curated_clip(path) if curate else whole_clip(path, step))
+            except InputError as error:
+                if path == self.root:
+                    raise
+                log.warning("left out: %s", error)
+                self.left_out[path] = str(error)
+        if not self.clips:
             reasons = "; ".join(self.left_out.values()) or "it holds no video file"
             raise InputError(f"{root} gives no pair of frames: {reasons}.")
-        self.ends = np.cumsum([len(video) - step for video in self.videos])
+        self.ends = np.cumsum([len(clip.pairs) for clip in self.clips])
         self.opened: OrderedDict[int, None] = OrderedDict()
-
-    def _open(self, path: Path) -> Video | None:
-        """The video, or None when it is one of a folder's and cannot be used."""
-        try:
-            video = Video(path)
-            if len(video) <= self.step:
-                raise InputError(f"{path} has {len(video)} frame(s); a pair {self.step} apart needs more.")
-        except InputError as error:
-            if path == self.root:
-                raise
-            log.warning("left out: %s", error)
-            self.left_out[path] = str(error)
-            return None
-        return video
 
     @staticmethod
     def recognises(root: Path) -> bool:
@@ -67,12 +73,14 @@ class Videos:
         if not 0 <= index < len(self):
             raise IndexError(index)
         place = int(np.searchsorted(self.ends, index, side="right"))
-        number = index - int(self.ends[place - 1] if place else 0)
-        video = self._use(place)
-        image1, image2 = video[number], video[number + self.step]
+        clip = self._use(place)
+        number1, number2 = clip.pairs[index - int(self.ends[place - 1] if place else 0)].tolist()
+        image1, image2 = clip.video[number1], clip.video[number2]
         if image1.shape != image2.shape:
-            raise InputError(f"Frames {number} and {number + self.step} of {video.path} differ in size.")
-        return Sample(f"{video.path.stem}/{number:06d}", image1, image2)
+            raise InputError(f"Frames {number1} and {number2} of {clip.video.path} differ in size.")
+        # Videos of one name in different folders keep different names here.
+        name = f"{clip.video.path.relative_to(self.base).with_suffix('').as_posix()}/{number1:06d}"
+        return Sample(name, image1[clip.crop], image2[clip.crop])
 
     def runs(self) -> list[range]:
         """The stretches of indices that lie near one another in a file."""
@@ -83,13 +91,32 @@ class Videos:
             for begin in range(start, end, NEIGHBOURS)
         ]
 
-    def _use(self, place: int) -> Video:
-        """The video of that place, open; the one used longest ago is closed when there are too many."""
+    def _use(self, place: int) -> Clip:
+        """The clip of that place, open; the one used longest ago is closed when there are too many."""
         self.opened[place] = None
         self.opened.move_to_end(place)
         if len(self.opened) > OPEN_AT_ONCE:
-            self.videos[self.opened.popitem(last=False)[0]].close()
-        return self.videos[place]
+            self.clips[self.opened.popitem(last=False)[0]].video.close()
+        return self.clips[place]
+
+
+def whole_clip(path: Path, step: int) -> Clip:
+    """All pairs of a video, `step` apart."""
+    video = Video(path)
+    if len(video) <= step:
+        raise InputError(f"{path} has {len(video)} frame(s); a pair {step} apart needs more.")
+    firsts = np.arange(len(video) - step)
+    return Clip(video, np.stack([firsts, firsts + step], axis=1))
+
+
+def curated_clip(path: Path) -> Clip:
+    """The pairs and the picture that curation chooses."""
+    video = Video(path)
+    curation = curate_clip(video)
+    video.close()
+    log.info("%s", curation.summary())
+    top, bottom, left, right = curation.crop
+    return Clip(video, np.array(curation.pairs), (slice(top, bottom), slice(left, right)))
 
 
 def list_videos(root: Path) -> list[Path]:

@@ -49,6 +49,8 @@ def encode(path: Path, frames, times=None, codec: str = "libx264", rate: int = 2
         odd = stream.height % 2 or stream.width % 2
         stream.pix_fmt = "yuv444p" if odd else "yuvj420p" if codec == "mjpeg" else "yuv420p"
         stream.options = options
+        # The encoder may be freed in a forked worker later, where it would wait for threads that are not there.
+        stream.codec_context.thread_count = 1
         stream.codec_context.time_base = Fraction(1, 1000) if times is not None else Fraction(1, rate)
         for number, image in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")

@@ -127,9 +127,7 @@ DAMAGED_FLOWS = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "sentence"), DAMAGED_FLOWS, ids=[row[0] for row in DAMAGED_FLOWS]
-)
+@pytest.mark.parametrize(("name", "content", "sentence"), DAMAGED_FLOWS, ids=[row[0] for row in DAMAGED_FLOWS])
 def test_damaged_flow_is_said_with_its_name(tmp_path, name, content, sentence):
     path = tmp_path / name
     content(path) if callable(content) else path.write_bytes(content)
@@ -193,9 +191,7 @@ KINDS_OF_IMAGE = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("content", "pixels"), [row[1:] for row in KINDS_OF_IMAGE], ids=[r[0] for r in KINDS_OF_IMAGE]
-)
+@pytest.mark.parametrize(("content", "pixels"), [row[1:] for row in KINDS_OF_IMAGE], ids=[r[0] for r in KINDS_OF_IMAGE])
 def test_every_kind_of_image_becomes_rgb(tmp_path, content, pixels):
     (tmp_path / "a.png").write_bytes(content)
     image = read_image(tmp_path / "a.png")

@@ -16,8 +16,7 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared materi
 
 
 def images(put, *names):
-    for number, name in enumerate(names):
-        put(name, 10 * number)
+    return [put(name, 10 * number) for number, name in enumerate(names)][-1]
 
 
 def sintel(put):
@@ -97,7 +96,14 @@ def sceneflow(put):
     put(f"{flows}/into_past/left/OpticalFlowIntoPast_0007_L.pfm", -7)
 
 
+def curated(put):
+    images(put, "clip/000000.png", "clip/000002.png").parents[1].joinpath("pairs.json").write_text(
+        '[["clip/000000.png", "clip/000002.png"]]'
+    )
+
+
 LAYOUTS = {
+    "curated": (curated, 1, "clip/000000-000002", None),
     "sintel": (sintel, 2, "alley_1/frame_0001", 1),
     "kitti2015": (kitti("image_2"), 2, "000000_10", 3),
     "kitti2012": (kitti("colored_0"), 2, "000000_10", 3),

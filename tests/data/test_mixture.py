@@ -81,9 +81,7 @@ def test_a_bad_sample_is_replaced_counted_and_logged_once(caplog):
     dataset = Tolerant(Numbers(10, bad=(4, 5)), share=0.2)
     assert [dataset[4].name for _ in range(3)] == ["6"] * 3 and dataset[3].name == "3"
     assert dataset.skipped == 2
-    assert [record.getMessage() for record in caplog.records] == [
-        f"skipped: {n}.png cannot be read." for n in (4, 5)
-    ]
+    assert [record.getMessage() for record in caplog.records] == [f"skipped: {n}.png cannot be read." for n in (4, 5)]
 
 
 def test_too_many_bad_samples_stop_with_the_list():

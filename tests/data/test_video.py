@@ -1,5 +1,7 @@
 """Frames of videos: the right ones in any order, turned as they should be, and damage said."""
 
+import gc
+import multiprocessing
 import pickle
 import struct
 
@@ -43,6 +45,26 @@ def test_a_video_travels_to_another_process(tmp_path):
     video = Video(encode(tmp_path / "a.mp4", FRAMES[:5]))
     assert number_of(video[3]) == 3
     assert number_of(pickle.loads(pickle.dumps(video))[4]) == 4
+
+
+def read_in_worker(video, numbers, shown):
+    gc.collect()
+    shown.put([number_of(video[number]) for number in numbers])
+
+
+def test_a_forked_worker_reads_what_its_parent_has_open(tmp_path):
+    """Neither waits for the other's decoder, nor moves the other's place in the file."""
+    video = Video(encode(tmp_path / "a.mp4", FRAMES, g="12"), 0)
+    forgotten = Video(video.path)
+    forgotten.itself = forgotten
+    assert number_of(video[20]) == number_of(forgotten[20]) == 20
+    del forgotten
+    fork = multiprocessing.get_context("fork")
+    shown = fork.Queue()
+    worker = fork.Process(target=read_in_worker, args=(video, [21, 59, 3], shown), daemon=True)
+    worker.start()
+    assert [number_of(video[number]) for number in (21, 22, 40)] == [21, 22, 40]
+    assert shown.get(timeout=20) == [21, 59, 3]
 
 
 @pytest.mark.parametrize(("matrix", "turns"), [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1)])
@@ -144,4 +166,4 @@ def test_few_files_are_open_at_once(tmp_path, monkeypatch):
     dataset = open_dataset(tmp_path)
     for index in (0, 1, 2, 0):
         assert number_of(dataset[index].image2) == 1
-    assert sum("container" in vars(video) for video in dataset.videos) == 2
+    assert sum("container" in vars(clip.video) for clip in dataset.clips) == 2

@@ -1,0 +1,108 @@
+"""Pass over a clip once, frame by frame, and measure what curation decides by."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from mdflow.errors import InputError
+from mdflow.geometry import warp
+
+SMALL_WIDTH = 320
+BORDER_EVERY = 8
+REACH = 8
+FAR_EVERY = 4
+
+
+@dataclass
+class Survey:
+    """What one pass over a clip of n frames found; the arrays have one entry a frame.
+
+    change: gray levels by which the most changed 5×5 part differs from the last distinct frame, at small
+    size. motion: from the last distinct frame, the mean length of flow over the fastest tenth, in pixels of
+    the frames. far_motion: the same from REACH distinct frames before, as a share of the width; NaN where
+    not measured. residual: gray levels that flow cannot explain, mean. spread: deviation of the gray levels.
+    brightest_row, brightest_column: the brightest 99th percentile that each row and column ever had.
+    """
+
+    change: np.ndarray
+    motion: np.ndarray
+    far_motion: np.ndarray
+    residual: np.ndarray
+    spread: np.ndarray
+    unreadable: dict[int, str] = field(default_factory=dict)
+    brightest_row: np.ndarray | None = None
+    brightest_column: np.ndarray | None = None
+
+
+def survey_clip(frames: Sequence[np.ndarray], same: float) -> Survey:
+    """Measure every frame of a clip; a change below `same` gray levels means a duplicate.
+
+    A frame of another size than the first, or one that cannot be read, is unreadable.
+    """
+    count = len(frames)
+    survey = Survey(*(np.full(count, start) for start in (0.0, 0.0, np.nan, 0.0, 0.0)))
+    flow_of = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    distinct: deque[np.ndarray] = deque(maxlen=REACH)
+    shape, seen = None, 0
+    for number in tqdm(range(count), desc="looking at frames", leave=False, disable=None):
+        try:
+            image = frames[number]
+            shape = shape or image.shape
+            if image.shape != shape:
+                raise InputError(f"Frame {number} is {image.shape[1]}x{image.shape[0]}, the first was not.")
+        except InputError as error:
+            survey.unreadable[number] = str(error)
+            continue
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        if number % BORDER_EVERY == 0 or survey.brightest_row is None:
+            watch_borders(survey, gray)
+        small = shrink(gray)
+        survey.spread[number] = small.std()
+        if distinct:
+            flow = flow_of.calc(distinct[-1], small, None)
+            survey.motion[number] = fastest(flow) * gray.shape[1] / small.shape[1]
+            compare(survey, number, distinct[-1], small, flow)
+        if not distinct or survey.change[number] >= same:
+            if len(distinct) == REACH and seen % FAR_EVERY == 0:
+                survey.far_motion[number] = fastest(flow_of.calc(distinct[0], small, None)) / small.shape[1]
+            distinct.append(small)
+            seen += 1
+    return survey
+
+
+def shrink(gray: np.ndarray) -> np.ndarray:
+    """The frame at SMALL_WIDTH or its own width, whichever is less."""
+    scale = min(SMALL_WIDTH / gray.shape[1], 1)
+    size = (round(gray.shape[1] * scale), max(round(gray.shape[0] * scale), 16))
+    return cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
+
+
+def fastest(flow: np.ndarray) -> float:
+    """Mean length of the flow over the fastest tenth of the pixels: small movers count, noise hardly."""
+    length = np.sort(np.linalg.norm(flow, axis=2), axis=None)
+    return float(length[-max(length.size // 10, 1) :].mean())
+
+
+def compare(survey: Survey, number: int, before: np.ndarray, small: np.ndarray, flow: np.ndarray) -> None:
+    """Note how a small frame differs from the last distinct one, from which flow leads to it."""
+    difference = cv2.absdiff(before, small)
+    survey.change[number] = cv2.blur(difference.astype(np.float32), (5, 5)).max()
+    image, flow12 = torch.from_numpy(small).float()[None, None], torch.from_numpy(flow).permute(2, 0, 1)[None]
+    change = warp(image, flow12, padding="border")[0, 0].numpy() - before
+    # A flash or a change of exposure is no cut: it goes with the median.
+    survey.residual[number] = np.abs(change - np.median(change)).mean()
+
+
+def watch_borders(survey: Survey, gray: np.ndarray) -> None:
+    """Remember how bright each row and column has been."""
+    row, column = np.percentile(gray, 99, axis=1), np.percentile(gray, 99, axis=0)
+    if survey.brightest_row is None:
+        survey.brightest_row, survey.brightest_column = row, column
+    else:
+        survey.brightest_row = np.maximum(survey.brightest_row, row)
+        survey.brightest_column = np.maximum(survey.brightest_column, column)
