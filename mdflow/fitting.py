@@ -61,11 +61,11 @@ def resize(original: Size, stride: int, size: Size | None = None) -> Fit:
 
 
 def own(original: Size, stride: int) -> Fit:
-    """This project's way: `pad`, but a frame under four strides is first enlarged, keeping its aspect.
+    """This project's way: `pad`, but a frame under four strides is first enlarged, up to four times.
 
     A small frame would otherwise be mostly padding, and the coarsest level of a pyramid a single pixel.
     """
-    enlarge = max(4 * stride / min(original), 1)
+    enlarge = min(max(4 * stride / min(original), 1), 4)
     inner = tuple(round(length * enlarge) for length in original)
     height, width = _missing(inner, stride)
     return Fit(original, inner, width // 2, width - width // 2, height // 2, height - height // 2)

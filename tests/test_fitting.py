@@ -52,3 +52,4 @@ def test_resize_refuses_a_size_off_the_stride():
 def test_own_enlarges_small_frames_and_keeps_their_aspect():
     assert FITS["own"]((64, 128), 64).inner == (256, 512)
     assert FITS["own"]((300, 400), 64).inner == (300, 400)
+    assert FITS["own"]((1, 2000), 64).inner == (4, 8000)
