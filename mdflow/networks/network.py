@@ -32,18 +32,26 @@ class FlowNetwork(nn.Module, ABC):
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """Flows from the image of features1 to the image of features2."""
 
-    def forward(self, image1: Tensor, image2: Tensor) -> list[Tensor]:
-        """Flows from image1 to image2, the last at full resolution."""
-        check_images(image1, image2, self.stride)
-        return self.estimate(*self.encode(image1, image2))
+    def estimate_last(self, features1: Features, features2: Features) -> list[Tensor]:
+        """The last flow of `estimate` alone; a network that saves work by it overrides this."""
+        return self.estimate(features1, features2)[-1:]
 
-    def both_directions(self, image1: Tensor, image2: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def forward(self, image1: Tensor, image2: Tensor, last_only: bool = False) -> list[Tensor]:
+        """Flows from image1 to image2, the last at full resolution; `last_only`: a list of that one."""
+        check_images(image1, image2, self.stride)
+        estimate = self.estimate_last if last_only else self.estimate
+        return estimate(*self.encode(image1, image2))
+
+    def both_directions(
+        self, image1: Tensor, image2: Tensor, last_only: bool = False
+    ) -> tuple[list[Tensor], list[Tensor]]:
         """Flows of both temporal directions (flows12, flows21), each image encoded once."""
         check_images(image1, image2, self.stride)
+        estimate = self.estimate_last if last_only else self.estimate
         features1, features2 = self.encode(image1, image2)
         forward = [torch.cat([a, b]) for a, b in zip(features1, features2, strict=True)]
         backward = [torch.cat([b, a]) for a, b in zip(features1, features2, strict=True)]
-        halves = [flow.chunk(2) for flow in self.estimate(forward, backward)]
+        halves = [flow.chunk(2) for flow in estimate(forward, backward)]
         return [half[0] for half in halves], [half[1] for half in halves]
 
 

@@ -73,6 +73,11 @@ class RAFT(FlowNetwork):
         """A full-resolution flow after each iteration."""
         return [self.upsampling(flow, hidden) for flow, hidden in self.iterate(features1, features2)]
 
+    def estimate_last(self, features1: Features, features2: Features) -> list[Tensor]:
+        """The flow after the last iteration; only that one is upsampled."""
+        *_, (flow, hidden) = self.iterate(features1, features2)
+        return [self.upsampling(flow, hidden)]
+
     def estimate_with_uncertainty(
         self, features1: Features, features2: Features
     ) -> tuple[list[Tensor], list[Tensor]]:

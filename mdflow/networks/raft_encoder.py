@@ -12,11 +12,7 @@ Norm = Callable[[int], nn.Module]
 
 
 class InstanceNorm(nn.Module):
-    """nn.InstanceNorm2d in channels_last, which it would leave: an image's statistics are those of a batch of one."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.channels = channels
+    """nn.InstanceNorm2d, but on a CPU it keeps channels_last: an image's statistics are a batch of one's."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
@@ -27,7 +23,7 @@ class InstanceNorm(nn.Module):
 
 NORMS: dict[str, Norm] = {
     "batch": nn.BatchNorm2d,
-    "instance": InstanceNorm,
+    "instance": lambda channels: InstanceNorm(),
     "none": lambda channels: nn.Identity(),
 }
 

@@ -24,7 +24,7 @@ class ConvexUpsampling(nn.Module):
         # RAFT scales the logits by 1/4 to balance their gradient with the flow head's.
         logits = 0.25 * self.weights(hidden).permute(0, 2, 3, 1)
         weights = logits.reshape(batch, height * width, 9, FACTOR**2).softmax(dim=2)
-        neighbours = F.unfold(FACTOR * flow, 3, padding=1).view(batch, 2, 9, -1).permute(0, 3, 1, 2)
+        neighbours = F.unfold(FACTOR * flow, 3, padding=1).view(batch, 2, 9, -1).permute(0, 3, 1, 2).contiguous()
         # Not in half precision, which would round 10 px to 0.04 px.
         with torch.autocast(flow.device.type, enabled=False):
             fine = (neighbours @ weights.float()).view(batch, height, width, 2, FACTOR, FACTOR)

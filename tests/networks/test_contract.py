@@ -73,6 +73,16 @@ def test_both_directions_equal_two_separate_calls(network):
         assert_close(flow, expected)
 
 
+def test_the_last_flow_can_be_had_alone(network):
+    images = pair()
+    with torch.no_grad():
+        expected, alone = network(*images)[-1], network(*images, last_only=True)
+        directions = network.both_directions(*images, last_only=True)
+    assert [len(flows) for flows in (alone, *directions)] == [1, 1, 1]
+    assert_close(alone[0], expected)
+    assert_close(directions[0][0], expected)
+
+
 def test_flows_are_float32_under_autocast(network):
     image1, image2 = pair()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
