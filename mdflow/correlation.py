@@ -50,12 +50,13 @@ def tiled_correlation(features1: Tensor, features2: Tensor, radius: int, displac
     """Tiles of a row as matrix products, of which the diagonals near the middle are kept.
 
     Computes about three times the products that are needed, at a matrix product's speed, and has a
-    backward of its own that stores no shifted copies. In float32 also under autocast.
+    backward of its own that stores no shifted copies. In float32 at least, also under autocast.
     """
     side = 2 * radius + 1
     chosen = [(dy + radius) * side + dx + radius for dy, dx in displacements]
+    kind = torch.promote_types(features1.dtype, torch.float32)
     with torch.autocast(features1.device.type, enabled=False):
-        full = TiledCorrelation.apply(features1.float(), features2.float(), radius)
+        full = TiledCorrelation.apply(features1.to(kind), features2.to(kind), radius)
     if chosen == list(range(side * side)):
         return full
     return full.index_select(1, torch.tensor(chosen, device=full.device))

@@ -1,0 +1,86 @@
+import pytest
+import torch
+from pictures import constant_flow, shifted_pair
+
+from mdflow.confidence import image_quantile, reliable_mask
+from mdflow.config import ConfidenceConfig
+
+HEIGHT, WIDTH, SHIFT = 40, 48, 4
+WRONG = (slice(None), slice(None), slice(12, 26), slice(10, 26))  # well inside, so that wrong ends stay inside
+
+
+def labels_with_a_mistake() -> tuple[torch.Tensor, ...]:
+    """(image1, image2, flow12, flow21) of a shift, with labels that agree with each other and are wrong in a region."""
+    image1, image2 = shifted_pair(SHIFT, 0, HEIGHT, WIDTH)
+    flow12, flow21 = constant_flow(SHIFT, 0, HEIGHT, WIDTH), constant_flow(-SHIFT, 0, HEIGHT, WIDTH)
+    flow12[WRONG] = torch.tensor([10.0, 3.0]).view(1, 2, 1, 1)
+    flow21[..., 15:29, 20:36] = torch.tensor([-10.0, -3.0]).view(1, 2, 1, 1)
+    return image1, image2, flow12, flow21
+
+
+def inner(mask: torch.Tensor) -> torch.Tensor:
+    """The true part: away from the frame's edge, the mistake, and what leaves."""
+    inside = torch.zeros_like(mask)
+    inside[..., 4:-4, 4:-9] = 1
+    inside[..., 8:33, 4:42] = 0
+    return inside.bool()
+
+
+def test_wrong_labels_that_agree_both_ways_are_rejected_by_their_looks():
+    mask = reliable_mask(*labels_with_a_mistake(), ConfidenceConfig(threshold=5.0, quantile=None))
+    assert set(mask.unique().tolist()) == {0.0, 1.0}
+    assert mask[..., 14:24, 12:24].mean() < 0.05
+    assert mask[inner(mask)].mean() == 1
+    assert not mask[..., :3, :].any()
+    assert not mask[..., -SHIFT:].any()
+
+
+def test_the_check_of_both_directions_alone_believes_them():
+    config = ConfidenceConfig(threshold=None, quantile=None)
+    mask = reliable_mask(*labels_with_a_mistake(), config)
+    assert mask[..., 14:24, 12:24].mean() > 0.95
+    assert not mask[..., -SHIFT:].any()
+
+
+def test_without_occlusion_all_labels_count_until_a_threshold_is_set():
+    everything = ConfidenceConfig(occlusion=False, threshold=None, quantile=None)
+    assert (reliable_mask(*labels_with_a_mistake(), everything) == 1).all()
+    mask = reliable_mask(*labels_with_a_mistake(), ConfidenceConfig(occlusion=False, threshold=5.0, quantile=None))
+    assert mask[..., 14:24, 12:24].mean() < 0.05
+
+
+def test_the_quantile_is_of_each_images_visible_pixels():
+    image1, image2, flow12, flow21 = labels_with_a_mistake()
+    pair = [torch.cat([one, one.flip(2)]) for one in (image1, image2)]
+    mirrored = [flow.flip(2) * torch.tensor([1.0, -1.0]).view(1, 2, 1, 1) for flow in (flow12, flow21)]
+    flows = [torch.cat([flow, other]) for flow, other in zip((flow12, flow21), mirrored, strict=True)]
+    mask = reliable_mask(*pair, *flows, ConfidenceConfig(quantile=0.6))
+    assert mask[1:].sum() == pytest.approx(float(mask[:1].sum()), rel=0.02)
+    assert mask[..., 14:24, 12:24].mean() < 0.05
+    visible = reliable_mask(*pair, *flows, ConfidenceConfig(quantile=None))
+    assert 0.4 < mask.sum() / visible.sum() < 0.61
+    looser = reliable_mask(*pair, *flows, ConfidenceConfig(quantile=1.0))
+    assert torch.equal(looser[..., 3:-3, 3:-3], visible[..., 3:-3, 3:-3])
+
+
+def test_the_strictest_criterion_counts():
+    pair = labels_with_a_mistake()
+    both = reliable_mask(*pair, ConfidenceConfig(threshold=2.0, quantile=0.9))
+    alone = [
+        reliable_mask(*pair, ConfidenceConfig(threshold=2.0, quantile=None)),
+        reliable_mask(*pair, ConfidenceConfig(threshold=None, quantile=0.9)),
+    ]
+    assert torch.equal(both, alone[0] * alone[1])
+
+
+def test_when_nothing_is_visible_nothing_is_kept():
+    image1, image2, *_ = labels_with_a_mistake()
+    flow = constant_flow(1000, 0, HEIGHT, WIDTH)
+    mask = reliable_mask(image1, image2, flow, flow, ConfidenceConfig())
+    assert torch.equal(mask, torch.zeros_like(mask))
+
+
+def test_a_quantile_is_taken_where_the_weight_is_set():
+    values = torch.arange(8.0).view(2, 1, 2, 2)
+    weight = torch.tensor([[1.0, 1, 1, 0], [0, 0, 0, 0]]).view(2, 1, 2, 2)
+    assert image_quantile(values, weight, 0.5).flatten().tolist() == [1, 7]
