@@ -113,7 +113,8 @@ def _read_npy(path: Path) -> tuple[np.ndarray, np.ndarray]:
         stored = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, TokenError) as error:
+    except (ValueError, TypeError, SyntaxError, TokenError) as error:
+        # numpy evaluates the header as Python and lets that fail in its own ways.
         raise Damage("it is damaged or not an .npy file of plain numbers") from error
     if stored.ndim != 3 or stored.shape[2] != 2 or stored.dtype.kind != "f":
         raise Damage(f"it holds {stored.dtype} of shape {stored.shape}, expected floats (H,W,2)")
