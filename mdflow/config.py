@@ -39,13 +39,15 @@ class DataConfig(Settings):
     """Where frames come from: paths (each may end in :weight) or "synthetic", and how they reach the network.
 
     frame: what the loader cuts out, (height, width); resize: first shrink frames so that they just cover
-    it. cache: keep decoded frames in memory after the first epoch, for sets that fit.
+    it. cache: keep decoded frames in memory after the first epoch, for sets that fit. unreadable: the share of
+    samples that may be skipped as unreadable before the run stops.
     """
 
     sources: tuple[str, ...] = ("synthetic",)
     frame: Size = (256, 320)
     resize: bool = True
     cache: bool = False
+    unreadable: Share = 0.01
     workers: Annotated[int, Field(ge=0)] = 1
     synthetic: SyntheticConfig = SyntheticConfig()
 
@@ -214,7 +216,7 @@ def build(kind: type[Config], file: Path | None = None, overrides: list[str] | N
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise InputError("; ".join(explain(kind, problem) for problem in error.errors()) + ".") from error
+        raise InputError("; ".join(explain(kind, problem) for problem in error.errors())) from error
 
 
 def dump(config: Settings) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from mdflow.config import RunConfig, dump
@@ -79,12 +80,8 @@ def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -
         raise InputError(
             f"'{path}' holds a run already; use --resume to go on, --overwrite to start anew, or another -o."
         )
-    if record.exists() and resume and record.read_text() != dump(config):
-        changed = set(record.read_text().splitlines()) ^ set(dump(config).splitlines())
-        raise InputError(
-            f"'{path}' was started with other settings ({', '.join(sorted(line.strip() for line in changed))}); "
-            "repeat the same command to resume."
-        )
+    if record.exists() and resume and (changed := differences(record, config)):
+        raise InputError(f"'{path}' was started with other settings: {changed}; repeat the same command to resume.")
     if overwrite and not resume:
         for old in [
             *path.glob("checkpoints/*"),
@@ -99,3 +96,20 @@ def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -
     except OSError as error:
         raise InputError(f"Cannot write to '{path}': {error.strerror}.") from error
     return folder
+
+
+def differences(record: Path, config: RunConfig) -> str:
+    """Which settings differ from the recorded ones, "" if none do; the first few."""
+    before = flat(yaml.safe_load(record.read_text()))
+    now = flat(yaml.safe_load(dump(config)))
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    shown = [f"{key} {before.get(key)} -> {now.get(key)}" for key in changed[:3]]
+    return ", ".join(shown + ([f"and {len(changed) - 3} more"] if len(changed) > 3 else []))
+
+
+def flat(values: dict[str, Any], above: str = "") -> dict[str, Any]:
+    """A nested mapping with keys such as "data.frame"."""
+    found = {}
+    for key, value in values.items():
+        found |= flat(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return found

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from mdflow.checkpoint import save_network
 from mdflow.config import OptimiserConfig, RunConfig
 from mdflow.data.batches import Batch
 from mdflow.errors import InputError
@@ -149,8 +150,7 @@ class Progress:
             self.folder.picture(self.stage, step, result.panel)
         if result.score < self.best:
             self.best = result.score
-            state = {"step": step, "learner": self.average.network.state_dict(), "score": result.score}
-            self.folder.save(state, f"best_{self.stage}")
+            save_network(self.folder.path / "checkpoints" / f"best_{self.stage}.safetensors", self.average.network)
 
 
 def update(learner: FlowNetwork, loss: Tensor, optimiser: torch.optim.Optimizer, clip: float) -> None:

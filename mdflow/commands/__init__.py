@@ -18,6 +18,7 @@ VERBS = {
     "supervise": "train a network with labels",
     "evaluate": "measure a network on Sintel, KITTI and other labelled sets",
     "predict": "flow of a pair, a folder of frames or a video",
+    "networks": "list the networks, what they cost and which checkpoints are known",
 }
 
 
@@ -25,9 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return the exit status: 0, or 2 for input that cannot be used."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="mdflow", description="Optical flow learned from unlabelled video.")
-    parser.add_argument(
-        "verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items())
-    )
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items()))
     verb = parser.parse_args(arguments[:1]).verb
     # A verb's module is imported only when it is used: `mdflow --help` answers without loading torch.
     module = importlib.import_module(f"mdflow.commands.{verb}")

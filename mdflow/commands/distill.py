@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
         student__init=arguments.student_init,
         rounds=arguments.rounds,
     )
-    teacher = make_network(config.teacher, config.device)
-    student = make_network(config.student, config.device)
+    teacher = make_network(config.teacher, config)
+    student = make_network(config.student, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
     distill.run(config, teacher, student, dataset, held_out, folder)

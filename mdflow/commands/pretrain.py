@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train, then write network.safetensors into the run folder."""
     config = build_config(PretrainConfig, arguments, network__name=arguments.network, network__init=arguments.init)
-    network = make_network(config.network, config.device)
+    network = make_network(config.network, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
     pretrain.run(config, network, dataset, held_out, folder)

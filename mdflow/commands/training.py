@@ -10,6 +10,7 @@ from mdflow.data.batches import Cached
 from mdflow.data.mixture import Mixture
 from mdflow.data.sample import Dataset
 from mdflow.data.synthetic import Synthetic
+from mdflow.data.tolerant import Tolerant
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
@@ -61,8 +62,11 @@ def build_config(kind: type[Config], arguments: argparse.Namespace, **flags: Any
     )
 
 
-def make_network(config: NetworkConfig, device: str) -> FlowNetwork:
-    """The network to train: from config.init if set, with the options recorded there, else from scratch."""
+def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
+    """The network to train: from config.init if set, with the options recorded there, else from scratch.
+
+    Raises InputError if it has nothing to train, or cannot take the run's crops.
+    """
     if config.init is None:
         network = create(config.name, **config.options)
     else:
@@ -71,12 +75,17 @@ def make_network(config: NetworkConfig, device: str) -> FlowNetwork:
         network = load(config.name, config.init, **config.options)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError(f"'{config.name}' has no weights to train; choose another network.")
-    return network.to(pick_device(device))
+    height, width = run.augment.crop
+    if height % network.stride or width % network.stride:
+        raise InputError(
+            f"The crop {height}x{width} does not fit '{config.name}'; give a --size of multiples of {network.stride}."
+        )
+    return network.to(pick_device(run.device))
 
 
 def open_training_data(config: RunConfig) -> Dataset:
     """The dataset to train on, in memory if config.data.cache."""
-    dataset = open_sources(config.data, config.data.synthetic.model_dump())
+    dataset = Tolerant(open_sources(config.data, config.data.synthetic.model_dump()), config.data.unreadable)
     return Cached(dataset) if config.data.cache else dataset
 
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from mdflow.config import AugmentConfig, DataConfig
+from mdflow.data.order import runs_of, shuffled
 from mdflow.data.sample import Dataset, Sample
+from mdflow.errors import InputError
 
 Batch = dict[str, Tensor]
 
@@ -21,18 +23,18 @@ class Positions(Sampler[list[tuple[int, int]]]):
     Each epoch is a permutation drawn from (seed, epoch), so a resumed run goes on exactly where it stopped.
     """
 
-    def __init__(self, length: int, batch_size: int, seed: int, start: int) -> None:
-        self.length, self.batch_size, self.seed, self.start = length, batch_size, seed, start
+    def __init__(self, dataset: Dataset, batch_size: int, seed: int, start: int) -> None:
+        self.dataset, self.batch_size, self.seed, self.start = dataset, batch_size, seed, start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        position, epoch, order = self.start * self.batch_size, -1, np.empty(0, int)
+        position, epoch, order, length = self.start * self.batch_size, -1, np.empty(0, int), len(self.dataset)
         while True:
             batch = []
             for _ in range(self.batch_size):
-                if position // self.length != epoch:
-                    epoch = position // self.length
-                    order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-                batch.append((position, int(order[position % self.length])))
+                if position // length != epoch:
+                    epoch = position // length
+                    order = shuffled(self.dataset, [self.seed, epoch])
+                batch.append((position, int(order[position % length])))
                 position += 1
             yield batch
 
@@ -86,6 +88,10 @@ class Cached:
         if index not in self.samples:
             self.samples[index] = with_flows(self.dataset[index], np.float16)
         return with_flows(self.samples[index], np.float32)
+
+    def runs(self) -> list[range]:
+        """The stretches of indices that lie near one another in a file."""
+        return runs_of(self.dataset)
 
 
 def with_flows(pair: Sample, kind: type) -> Sample:
@@ -153,7 +159,9 @@ def planes(image: np.ndarray) -> Tensor:
 
 
 def label_planes(pair: Sample) -> Batch:
-    """Flow 12 and its masks as tensors; unknown flow becomes zero."""
+    """Flow 12 and its mask as tensors, unknown flow as zero; InputError if the pair has no labels."""
+    if pair.flow12 is None:
+        raise InputError(f"The pair {pair.name} has no flow to learn from; use mdflow pretrain for unlabelled frames.")
     known = np.isfinite(pair.flow12).all(-1)
     if pair.valid1 is not None:
         known &= pair.valid1
@@ -172,7 +180,7 @@ def batches(
 ) -> Iterator[Batch]:
     """The endless stream of batches from step `start` on; images (B,3,h,w) uint8, flow12 float32, valid1 bool."""
     frames = Frames(dataset, data, augment, seed, labels)
-    sampler = Positions(len(dataset), batch_size, seed, start)
+    sampler = Positions(dataset, batch_size, seed, start)
     loader = DataLoader(
         frames,
         batch_sampler=sampler,
@@ -181,7 +189,15 @@ def batches(
         worker_init_fn=one_thread,
         pin_memory=torch.cuda.is_available(),
     )
-    return iter(loader)
+    return readable(loader)
+
+
+def readable(loader: DataLoader) -> Iterator[Batch]:
+    """The loader's batches; an InputError of a worker comes as its one sentence, without the worker's traceback."""
+    try:
+        yield from loader
+    except InputError as error:
+        raise InputError(str(error).strip().rpartition("InputError: ")[2]) from None
 
 
 def one_thread(_: int) -> None:

@@ -1,0 +1,58 @@
+"""List the networks: what each costs, which checkpoints are known, and what was published of them."""
+
+import argparse
+
+from mdflow.commands.training import parse_size
+from mdflow.errors import InputError
+from mdflow.networks import NETWORKS
+from mdflow.profile import measure_cost
+from mdflow.report import text_table
+from teachers import RELEASES, WEIGHTS
+from teachers.release import Release
+
+SIZE = (448, 1024)
+# Whether DEQ-Flow stops early depends on the images; its most is counted.
+COUNTED_WITH = {"deqflow": {"tolerance": 0.0}}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `mdflow networks`."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the networks to list (default: all)")
+    parser.add_argument(
+        "--size", type=parse_size, default=SIZE, metavar="HxW", help="of the images to count for (448x1024)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print one table of costs and one of checkpoints."""
+    known = list(dict.fromkeys([*NETWORKS, *RELEASES]))
+    unknown = [name for name in arguments.names if name not in known]
+    if unknown:
+        raise InputError(f"Unknown network '{unknown[0]}'; choose from {', '.join(known)}.")
+    names = arguments.names or known
+    size = tuple(arguments.size)
+    giga = f"multiply-adds at {size[0]}x{size[1]}"
+    print(text_table(["network", "parameters", giga, "stride"], [cost_line(name, size) for name in names]))
+    released = {name: RELEASES[name] for name in names if name in RELEASES}
+    if released:
+        lines = [checkpoint_line(name, release) for name, release in released.items()]
+        heading = ["checkpoint", "published error (EPE in px)", "licence", "from"]
+        print("\n" + text_table(heading, lines, left=len(heading)))
+    shipped = [name for name in names if (WEIGHTS / f"{name}.safetensors").exists()]
+    print(f"\nWeights that come with mdflow: {', '.join(shipped) or 'none'}.")
+
+
+def cost_line(name: str, size: tuple[int, int]) -> list[str]:
+    """Name, millions of parameters, billions of multiply-adds, and stride of a network or release."""
+    release = RELEASES.get(name)
+    network = release.network if release else name
+    options = {**(release.options if release else {}), **COUNTED_WITH.get(network, {})}
+    cost = measure_cost(network, size, **options)
+    if not cost.parameters:
+        return [name, "-", "-", str(cost.stride)]
+    return [name, f"{cost.parameters / 1e6:.2f} M", f"{cost.multiply_adds / 1e9:.1f} G", str(cost.stride)]
+
+
+def checkpoint_line(name: str, release: Release) -> list[str]:
+    """What is known of a released checkpoint."""
+    return [name, release.published, release.licence, release.source]
