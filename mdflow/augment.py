@@ -56,10 +56,12 @@ class Geometry:
 
 def transform(matrix: Tensor, points: Tensor) -> Tensor:
     """Points (B,2,h,w) through affine matrices (B,3,3)."""
-    moved = torch.einsum("bij,bjhw->bihw", matrix[:, :2, :2], points)
+    with torch.autocast(points.device.type, enabled=False):  # 8 bits are too few for a coordinate
+        moved = torch.einsum("bij,bjhw->bihw", matrix[:, :2, :2], points)
     return moved + matrix[:, :2, 2, None, None]
 
 
+@torch.autocast("cpu", enabled=False)
 def draw_geometry(count: int, frame: Size, config: AugmentConfig, device: torch.device) -> Geometry:
     """A random augmentation for `count` pairs of size `frame`, from torch's generator.
 

@@ -17,6 +17,8 @@ def half_window(radius: int) -> list[tuple[int, int]]:
 def ends(image: Tensor, dy: int, dx: int) -> tuple[Tensor, Tensor]:
     """Views of an image (H,W) at x and at x + (dy, dx), for all x where both lie inside."""
     height, width = image.shape
+    if dy >= height or abs(dx) >= width:
+        return image[:0], image[:0]
     left, right = max(0, -dx), width - max(0, dx)
     return image[: height - dy, left:right], image[dy:, left + dx : right + dx]
 

@@ -55,6 +55,18 @@ def test_census_is_the_soft_hamming_distance_of_signed_differences(radius):
         assert found[y, x] == pytest.approx(total, rel=1e-9)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (2, 5), (5, 2)])
+def test_census_of_an_image_smaller_than_its_window_counts_the_neighbours_there_are(size):
+    image1, image2 = texture(*size, seed=1), texture(*size, seed=2).requires_grad_()
+    distance = census(image1, image2)
+    distance.sum().backward()
+    assert distance.shape == (1, 1, *size)
+    assert image2.grad.isfinite().all()
+    neighbours = size[0] * size[1] - 1
+    assert (distance <= neighbours).all()
+    assert neighbours == 0 or distance.mean() > 0
+
+
 def test_census_does_not_see_brightness():
     image1, image2 = (0.1 + 0.6 * image for image in images())
     expected = census(image1, image2)

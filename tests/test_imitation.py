@@ -1,0 +1,92 @@
+import pytest
+import torch
+from pictures import constant_flow, texture
+
+from mdflow.config import AugmentConfig, SupervisedConfig
+from mdflow.imitation import imitation_loss
+from mdflow.networks.network import FlowNetwork
+
+SIZE = (48, 64)
+STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
+
+
+class Translation(FlowNetwork):
+    """Says that the first half of the batch moves by (dx, dy), the second half back."""
+
+    stride = 1
+
+    def __init__(self, dx: float, dy: float) -> None:
+        super().__init__()
+        self.motion = torch.nn.Parameter(torch.tensor([float(dx), float(dy)]))
+
+    def encode(self, image1, image2):
+        self.seen = (image1, image2)
+        return [image1], [image2]
+
+    def estimate(self, features1, features2):
+        image = features1[0]
+        signs = torch.ones(len(image)).view(2, -1) * torch.tensor([[1.0], [-1.0]])
+        return [signs.view(-1, 1, 1, 1) * self.motion.view(1, 2, 1, 1).expand(len(image), 2, *image.shape[-2:])]
+
+
+def pair():
+    return texture(*SIZE, seed=1, batch=2), texture(*SIZE, seed=2, batch=2)
+
+
+def labels(dx: float, dy: float):
+    flow = constant_flow(dx, dy, *SIZE, batch=2)
+    return flow, -flow
+
+
+def masks(value: float = 1):
+    return tuple(torch.full((2, 1, *SIZE), value) for _ in range(2))
+
+
+def loss(network, flows, weights, **changes):
+    config = AugmentConfig(crop=SIZE, **(STILL | changes))
+    return imitation_loss(network, pair(), flows, weights, config, SupervisedConfig())
+
+
+def test_a_network_that_says_what_the_labels_say_has_nothing_to_learn():
+    assert loss(Translation(3, -2), labels(3, -2), masks()) < 1e-4
+
+
+def test_the_distance_is_that_of_both_directions():
+    assert float(loss(Translation(0, 0), labels(3, 4), masks()).detach()) == pytest.approx(5, rel=1e-4)
+    there, back = labels(3, 4)
+    assert float(loss(Translation(3, 4), (there, 0 * back), masks()).detach()) == pytest.approx(2.5, rel=1e-3)
+
+
+def test_only_what_is_trusted_counts():
+    assert loss(Translation(0, 0), labels(3, 4), masks(0)).detach() == 0
+    weights = masks()
+    flows = labels(3, 4)
+    for flow, weight in zip(flows, weights, strict=True):
+        flow[..., :20] = 100
+        weight[..., :20] = 0
+    assert loss(Translation(3, 4), flows, weights) < 1e-3
+
+
+def test_labels_are_augmented_as_the_images_are():
+    assert loss(Translation(-3, -2), labels(3, -2), masks(), flip_horizontal=1) < 1e-4
+    assert loss(Translation(6, -4), labels(3, -2), masks(), zoom=(1, 1)) < 1e-3
+
+
+def test_labels_take_no_gradient_and_the_network_does():
+    network = Translation(0, 0)
+    flows = [flow.requires_grad_() for flow in labels(3, 4)]
+    loss(network, flows, masks()).backward()
+    assert network.motion.grad.norm() > 0.5
+    assert all(flow.grad is None for flow in flows)
+
+
+def test_boxes_are_taken_out_of_the_frame_that_is_looked_up_only():
+    torch.manual_seed(0)
+    network = Translation(0, 0)
+    loss(network, labels(0, 0), masks(), eraser=1, eraser_size=(10, 12))
+    seen1, seen2 = network.seen
+    image1, image2 = pair()
+    expected1, expected2 = torch.cat([image1, image2]), torch.cat([image2, image1])
+    assert torch.allclose(seen1, expected1, atol=1e-4)
+    changed = ((seen2 - expected2).abs() > 1e-3).flatten(1).sum(1)
+    assert (changed > 0).all()
