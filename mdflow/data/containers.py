@@ -71,9 +71,7 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
             break
         marker = data[position + 1]
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return int.from_bytes(data[position + 7 : position + 9]), int.from_bytes(
-                data[position + 5 : position + 7]
-            )
+            return int.from_bytes(data[position + 7 : position + 9]), int.from_bytes(data[position + 5 : position + 7])
         position += 1 if marker == 0xFF else 2 + int.from_bytes(data[position + 2 : position + 4])
     raise Damage("it is truncated or has no frame header")
 

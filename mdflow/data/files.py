@@ -107,9 +107,7 @@ def mask_of(path: Path | None, image: np.ndarray) -> np.ndarray | None:
         return None
     mask = read_mask(path)
     if mask.shape != image.shape[:2]:
-        raise InputError(
-            f"{path} is {size(mask)}, its image {size(image)}: a mask needs the size of its image."
-        )
+        raise InputError(f"{path} is {size(mask)}, its image {size(image)}: a mask needs the size of its image.")
     return mask
 
 

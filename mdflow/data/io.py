@@ -59,9 +59,7 @@ def read_flow(path: Path | str) -> tuple[np.ndarray, np.ndarray]:
     except Damage as damage:
         raise InputError(f"{path} cannot be read as a flow: {damage}.") from damage
     if not np.isfinite(flow[valid]).all():
-        raise InputError(
-            f"{path} has NaN or infinite flow; write unknown pixels as the format says (docs/data.md)."
-        )
+        raise InputError(f"{path} has NaN or infinite flow; write unknown pixels as the format says (docs/data.md).")
     flow[~valid] = 0
     return flow, valid
 

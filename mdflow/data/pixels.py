@@ -38,13 +38,9 @@ def read_pixels(path: Path) -> np.ndarray:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except (Damage, cv2.error) as error:
         why = error if isinstance(error, Damage) else "its pixels do not decode"
-        raise InputError(
-            f"{path} cannot be read as an image: {why}; leave it out or save it anew."
-        ) from error
+        raise InputError(f"{path} cannot be read as an image: {why}; leave it out or save it anew.") from error
     if pixels is None:
-        raise InputError(
-            f"{path} cannot be read as an image: its pixels do not decode; leave it out or save it anew."
-        )
+        raise InputError(f"{path} cannot be read as an image: its pixels do not decode; leave it out or save it anew.")
     return pixels
 
 
