@@ -47,7 +47,7 @@ def cost_line(name: str, size: tuple[int, int]) -> list[str]:
     release = RELEASES.get(name)
     network = release.network if release else name
     options = {**(release.options if release else {}), **COUNTED_WITH.get(network, {})}
-    cost = measure_cost(network, size, **options)
+    cost = measure_cost(network, options, size)
     if not cost.parameters:
         return [name, "-", "-", str(cost.stride)]
     return [name, f"{cost.parameters / 1e6:.2f} M", f"{cost.multiply_adds / 1e9:.1f} G", str(cost.stride)]

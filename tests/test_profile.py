@@ -1,0 +1,48 @@
+import pytest
+import torch
+
+from mdflow.correlation import local_correlation
+from mdflow.errors import InputError
+from mdflow.networks import create
+from mdflow.profile import count_multiply_adds, measure_cost
+
+
+def test_a_convolution_counts_once_for_each_weight_and_place():
+    layer, image = torch.nn.Conv2d(3, 5, 3, stride=2, padding=1), torch.zeros(2, 3, 8, 10)
+    assert count_multiply_adds(lambda: layer(image)) == 2 * 5 * 3 * 9 * 4 * 5
+
+
+@pytest.mark.parametrize("displacements", [None, [(0, 0), (1, -2)]])
+def test_a_correlation_counts_every_channel_of_every_displacement(displacements):
+    features = torch.zeros(2, 4, 6, 7)
+    expected = (len(displacements) if displacements else 25) * 2 * 4 * 6 * 7
+    assert count_multiply_adds(lambda: local_correlation(features, features, 2, displacements)) == expected
+
+
+def test_the_cost_is_that_of_the_network_itself():
+    cost = measure_cost("lightflow", {}, (64, 128))
+    network = create("lightflow")
+    assert cost.parameters == sum(parameter.numel() for parameter in network.parameters())
+    assert cost.multiply_adds == count_multiply_adds(lambda: network(*torch.zeros(2, 1, 3, 64, 128)))
+    assert cost.stride == network.stride
+
+
+def test_published_sizes_come_out():
+    """FastFlowNet: 1.37 M parameters, 12.2 G multiply-adds at 448×1024 (Kong et al., ICRA 2021)."""
+    cost = measure_cost("fastflownet", {}, (448, 1024))
+    assert cost.parameters == pytest.approx(1.37e6, rel=0.01)
+    assert cost.multiply_adds == pytest.approx(12.2e9, rel=0.05)
+
+
+def test_each_iteration_costs_the_same():
+    costs = [measure_cost("raft_small", {"iterations": count}, (64, 64)).multiply_adds for count in (1, 2, 3)]
+    assert costs[2] - costs[1] == costs[1] - costs[0] > 0
+
+
+def test_a_network_without_parameters_costs_nothing_that_is_counted():
+    assert measure_cost("dis", {}, (64, 64)) == (0, 0, 1)
+
+
+def test_a_size_off_the_stride_is_refused():
+    with pytest.raises(InputError, match="multiples of 64"):
+        measure_cost("fastflownet", {}, (60, 64))
