@@ -27,11 +27,7 @@ def convert_raft(state: State, context: int) -> State:
     """RAFT's keys to ours; `context` is the number of context channels that enter the gated unit."""
     state = fuse_gates(state, context)
     # The release lists a shortcut's norm twice, as norm3 and as downsample.1; the second is loaded last.
-    state = {
-        key.replace(".downsample.", ".shortcut."): value
-        for key, value in state.items()
-        if ".norm3." not in key
-    }
+    state = {key.replace(".downsample.", ".shortcut."): value for key, value in state.items() if ".norm3." not in key}
     return rename(state, PATTERNS)
 
 

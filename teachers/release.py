@@ -51,9 +51,7 @@ def read_release(path: Path) -> State:
             content = content[key]
     tensors = isinstance(content, dict) and all(isinstance(value, Tensor) for value in content.values())
     if not tensors or not content:
-        raise InputError(
-            f"'{path}' holds no state dict; expected one, bare or under 'state_dict' or 'model'."
-        )
+        raise InputError(f"'{path}' holds no state dict; expected one, bare or under 'state_dict' or 'model'.")
     return {key.removeprefix("module."): value for key, value in content.items()}
 
 

@@ -40,8 +40,7 @@ def create(name: str, **options: object) -> FlowNetwork:
     unknown = [option for option in options if option not in known]
     if unknown:
         raise InputError(
-            f"The network '{name}' has no option {', '.join(unknown)}; "
-            f"it has {', '.join(known) if known else 'none'}."
+            f"The network '{name}' has no option {', '.join(unknown)}; it has {', '.join(known) if known else 'none'}."
         )
     network = NETWORKS[name](**options)
     network.name, network.options = name, options

@@ -91,9 +91,7 @@ class DEQFlow(FlowNetwork):
         ):
             check_choice(what, given, known)
         if not 1 <= corrections <= iterations:
-            raise InputError(
-                f"Corrections are 1 to {iterations}, the number of iterations; got {corrections}."
-            )
+            raise InputError(f"Corrections are 1 to {iterations}, the number of iterations; got {corrections}.")
         self.solver, self.stop = solver, Stop(iterations, tolerance, relative)
         self.points = [(index + 1) * iterations // corrections for index in range(corrections)]
         self.gradient, self.gradient_steps, self.damping = gradient, gradient_steps, damping
@@ -157,8 +155,6 @@ class DEQFlow(FlowNetwork):
 def build_update(size: Size, gma: bool) -> UpdateBlock:
     """The refinement of the given size: RAFT's layers, widened."""
     costs = LEVELS * (2 * DEQFlow.radius + 1) ** 2
-    cost1, cost2, flow1, flow2, outputs, head = (
-        round(size.motion * width) for width in (256, 192, 128, 64, 128, 256)
-    )
+    cost1, cost2, flow1, flow2, outputs, head = (round(size.motion * width) for width in (256, 192, 128, 64, 128, 256))
     motion = MotionEncoder(costs, (cost1, cost2), (flow1, flow2), outputs)
     return UpdateBlock(motion, size.hidden, size.hidden, [(1, 5), (5, 1)], head, aggregate=gma)

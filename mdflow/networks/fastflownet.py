@@ -96,9 +96,7 @@ class FastFlowNet(FlowNetwork):
         flows.append(resize_flow(flows[-1], (height * 2**FINEST, width * 2**FINEST)))
         return flows
 
-    def estimate_level(
-        self, level: int, feature1: Tensor, feature2: Tensor, coarser: Tensor | None
-    ) -> Tensor:
+    def estimate_level(self, level: int, feature1: Tensor, feature2: Tensor, coarser: Tensor | None) -> Tensor:
         """The level's flow in units of div_flow, from the flow of the next coarser level."""
         if coarser is None:
             upsampled = feature1.new_zeros(feature1.shape[0], 2, *feature1.shape[-2:])

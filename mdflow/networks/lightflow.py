@@ -39,9 +39,7 @@ class LightFlow(FlowNetwork):
         up = [round(width * channels) for channels in (256, 128, 64, 32, 16)]
         self.down = nn.ModuleList(separable(a, b, 2) for a, b in zip([6, *down[:-1]], down, strict=True))
         # The three coarsest levels have a second block.
-        self.refine = nn.ModuleDict(
-            {str(level): separable(down[level - 1], down[level - 1]) for level in (4, 5, 6)}
-        )
+        self.refine = nn.ModuleDict({str(level): separable(down[level - 1], down[level - 1]) for level in (4, 5, 6)})
         self.up = nn.ModuleList([separable(down[-1], up[0])])
         for coarser, skip, outputs in zip(up[:-1], down[-2:0:-1], up[1:], strict=True):
             self.up.append(separable(coarser + skip, outputs))

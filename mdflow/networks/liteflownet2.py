@@ -36,17 +36,13 @@ class LiteFlowNet2(FlowNetwork):
     def __init__(self, variant: str = "M3S3R3") -> None:
         super().__init__()
         if variant not in VARIANTS:
-            raise InputError(
-                f"Unknown variant '{variant}' of LiteFlowNet2; choose from {', '.join(VARIANTS)}."
-            )
+            raise InputError(f"Unknown variant '{variant}' of LiteFlowNet2; choose from {', '.join(VARIANTS)}.")
         self.finest, regularised = VARIANTS[variant]
         self.encoder = nn.ModuleList()
         inputs = 3
         for level, width in WIDTHS.items():
             first = convolution(inputs, width, 7) if level == 1 else convolution(inputs, width, stride=2)
-            self.encoder.append(
-                nn.Sequential(first, *(convolution(width, width) for _ in range(DEPTHS[level] - 1)))
-            )
+            self.encoder.append(nn.Sequential(first, *(convolution(width, width) for _ in range(DEPTHS[level] - 1))))
             inputs = width
         self.levels = nn.ModuleDict(
             {
@@ -96,9 +92,7 @@ def start_stage(network: LiteFlowNet2, earlier: LiteFlowNet2) -> None:
     trained = earlier.state_dict()
     state = network.state_dict()
     for key, value in state.items():
-        source = (
-            key if key in trained else key.replace(f"levels.{network.finest}.", f"levels.{earlier.finest}.")
-        )
+        source = key if key in trained else key.replace(f"levels.{network.finest}.", f"levels.{earlier.finest}.")
         if source in trained and trained[source].shape == value.shape:
             state[key] = trained[source]
     network.load_state_dict(state)

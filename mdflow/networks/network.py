@@ -59,8 +59,7 @@ def check_images(image1: Tensor, image2: Tensor, stride: int) -> None:
     """Raise InputError unless both are (B,3,H,W) of one size that is a multiple of stride."""
     if image1.shape != image2.shape or image1.dim() != 4 or image1.shape[1] != 3:
         raise InputError(
-            "Expected two images of one shape (B,3,H,W), "
-            f"got {tuple(image1.shape)} and {tuple(image2.shape)}."
+            f"Expected two images of one shape (B,3,H,W), got {tuple(image1.shape)} and {tuple(image2.shape)}."
         )
     height, width = image1.shape[-2:]
     if height % stride or width % stride:

@@ -103,9 +103,7 @@ class PWCNet(FlowNetwork):
         flows.append(resize_flow(flows[-1], (height * 2**FINEST, width * 2**FINEST)))
         return flows
 
-    def match(
-        self, level: int, feature1: Tensor, feature2: Tensor, coarser: Tensor | None, x: Tensor | None
-    ) -> Tensor:
+    def match(self, level: int, feature1: Tensor, feature2: Tensor, coarser: Tensor | None, x: Tensor | None) -> Tensor:
         """The input of the level's dense block, from the coarser level's flow and its dense features x."""
         if coarser is None:
             return self.cost(feature1, feature2)

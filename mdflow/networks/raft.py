@@ -78,9 +78,7 @@ class RAFT(FlowNetwork):
         *_, (flow, hidden) = self.iterate(features1, features2)
         return [self.upsampling(flow, hidden)]
 
-    def estimate_with_uncertainty(
-        self, features1: Features, features2: Features
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def estimate_with_uncertainty(self, features1: Features, features2: Features) -> tuple[list[Tensor], list[Tensor]]:
         """The flows of `estimate`, and for each the log variance (B,1,H,W) of its error."""
         if self.uncertainty is None:
             raise InputError("This network has no uncertainty head; create it with uncertainty=True.")

@@ -85,9 +85,7 @@ class ResidualEncoder(nn.Module):
         self.conv1, self.norm1 = nn.Conv2d(3, widths[0], 7, 2, 3), make_norm(widths[0])
         stages, inputs = [], widths[0]
         for width, stride in zip(widths, (1, 2, 2), strict=True):
-            stages.append(
-                nn.Sequential(block(inputs, width, stride, make_norm), block(width, width, 1, make_norm))
-            )
+            stages.append(nn.Sequential(block(inputs, width, stride, make_norm), block(width, width, 1, make_norm)))
             inputs = width
         self.layer1, self.layer2, self.layer3 = stages
         self.conv2 = nn.Conv2d(inputs, outputs, 1)

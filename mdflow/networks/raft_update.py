@@ -16,9 +16,7 @@ class MotionEncoder(nn.Module):
     `cost_widths`: outputs of the convolutions on the cost, the first 1×1, a second 3×3.
     """
 
-    def __init__(
-        self, costs: int, cost_widths: tuple[int, ...], flow_widths: tuple[int, int], outputs: int
-    ) -> None:
+    def __init__(self, costs: int, cost_widths: tuple[int, ...], flow_widths: tuple[int, int], outputs: int) -> None:
         super().__init__()
         self.outputs = outputs
         self.cost = nn.ModuleList(
@@ -99,9 +97,7 @@ class UpdateBlock(nn.Module):
         attention = None if self.aggregation is None else self.aggregation.attention(context)
         return ContextTerms([gru.context(context) for gru in self.grus], attention)
 
-    def forward(
-        self, hidden: Tensor, terms: ContextTerms, cost: Tensor, flow: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, hidden: Tensor, terms: ContextTerms, cost: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         """The next hidden state and the increment (B,2,h,w) of the flow."""
         motion = self.motion(cost, flow)
         if self.aggregation is not None:

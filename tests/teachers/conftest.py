@@ -23,8 +23,7 @@ def original(tmp_path):
         path = tmp_path / f"{case}.pth"
         torch.save({key: torch.as_tensor(value) for key, value in state.items()}, path)
         images = [
-            torch.from_numpy(arrays.pop(key)).permute(2, 0, 1)[None].float() / 255
-            for key in ("image1", "image2")
+            torch.from_numpy(arrays.pop(key)).permute(2, 0, 1)[None].float() / 255 for key in ("image1", "image2")
         ]
         return path, images, {key: torch.from_numpy(value) for key, value in arrays.items()}
 

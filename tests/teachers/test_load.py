@@ -22,9 +22,7 @@ def same_weights(a, b):
     return all(torch.equal(value, other[key]) for key, value in a.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}]
-)
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_a_released_file_is_read_as_it_is(network, tmp_path, wrap, prefix):
     state = {prefix + key: value for key, value in network.state_dict().items()}
