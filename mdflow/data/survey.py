@@ -43,7 +43,8 @@ class Survey:
 def survey_clip(frames: Sequence[np.ndarray], same: float, blank: float) -> Survey:
     """Measure every frame of a clip.
 
-    In gray levels: a change below `same` is a repetition, a spread below `blank` an empty picture. A frame of another size than the first, or one that cannot be read, is unreadable.
+    In gray levels: a change below `same` is a repetition, a spread below `blank` an empty picture. A frame of
+    another size than the first, or one that cannot be read, is unreadable.
     """
     count = len(frames)
     survey = Survey(*(np.full(count, start) for start in (np.inf, 0.0, np.nan, 0.0, 0.0)))
