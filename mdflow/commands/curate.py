@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mdflow.data.curate import Curation, Rules, curate
-from mdflow.data.curated import extract
+from mdflow.data.curated import extract, require_new
 from mdflow.data.files import list_images
 from mdflow.data.videos import list_videos
 from mdflow.errors import InputError
@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     low, high = arguments.motion
     if not 0 <= low < high or arguments.largest_step < 1:
         raise InputError(f"The range of motion {low} to {high} or the largest step is wrong; expected 0 <= LOW < HIGH.")
+    require_new(arguments.out)
     rules = replace(Rules(), motion=(low, high), largest_step=arguments.largest_step)
     clips = [clip for source in arguments.sources for clip in clips_of(source)]
     curations = curate_all(clips, rules)

@@ -61,8 +61,7 @@ def extract(curations: list[Curation], folder: Path | str) -> None:
     Raises InputError when the folder already holds pairs, or cannot be written.
     """
     folder = Path(folder)
-    if (folder / PAIRS_FILE).exists():
-        raise InputError(f"{folder} already holds curated pairs; give another folder or remove it.")
+    require_new(folder)
     pairs = []
     for curation, clip in zip(curations, clip_names(curations), strict=True):
         try:
@@ -75,6 +74,12 @@ def extract(curations: list[Curation], folder: Path | str) -> None:
         pairs += [[f"{clip}/{number:06d}.png" for number in pair] for pair in curation.pairs]
     # Last, so that a folder with this file is a whole one.
     write_bytes(folder / PAIRS_FILE, json.dumps(pairs).encode())
+
+
+def require_new(folder: Path) -> None:
+    """Raise InputError when the folder already holds pairs."""
+    if (folder / PAIRS_FILE).exists():
+        raise InputError(f"{folder} already holds curated pairs; give another folder or remove it.")
 
 
 def write_frames(curation: Curation, folder: Path) -> None:
