@@ -132,7 +132,7 @@ def test_a_clip_with_nothing_to_learn_from_is_said(clip, kind):
         "black": [np.zeros((HEIGHT, WIDTH, 3), np.uint8)] * 5,
         "one": scene(0, 1),
     }[kind]
-    with pytest.raises(InputError, match="Nothing of .*clip is left to learn from"):
+    with pytest.raises(InputError, match=r"Nothing of .*clip is left to learn from"):
         curate(clip(frames))
 
 
