@@ -4,12 +4,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mdflow.config import Config, DataConfig, NetworkConfig, RunConfig, build
-from mdflow.data import open_dataset, split_weight
+from mdflow.config import Config, NetworkConfig, RunConfig, build
+from mdflow.data import open_datasets
 from mdflow.data.batches import Cached
-from mdflow.data.mixture import Mixture
 from mdflow.data.sample import Dataset
-from mdflow.data.synthetic import Synthetic
 from mdflow.data.tolerant import Tolerant
 from mdflow.errors import InputError
 from mdflow.networks import create
@@ -85,7 +83,7 @@ def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
 
 def open_training_data(config: RunConfig) -> Dataset:
     """The dataset to train on, in memory if config.data.cache."""
-    dataset = Tolerant(open_sources(config.data, config.data.synthetic.model_dump()), config.data.unreadable)
+    dataset = Tolerant(open_datasets(config.data.sources, **config.data.synthetic.model_dump()), config.data.unreadable)
     return Cached(dataset) if config.data.cache else dataset
 
 
@@ -96,16 +94,4 @@ def open_held_out(config: RunConfig) -> Dataset:
     """
     settings = config.data.synthetic.model_dump()
     settings |= {"length": max(config.score_pairs, 1), "seed": settings["seed"] + HELD_OUT_SEED}
-    return Cached(open_sources(config.data, settings))
-
-
-def open_sources(config: DataConfig, synthetic: dict[str, Any]) -> Dataset:
-    """All of config.sources, mixed by their weights."""
-    parts = [split_weight(source) for source in config.sources]
-    datasets = [Synthetic(**synthetic) if path == "synthetic" else open_dataset(path) for path, _ in parts]
-    if len(datasets) == 1:
-        return datasets[0]
-    weights = [weight for _, weight in parts]
-    if all(weight is None for weight in weights):
-        return Mixture(datasets)
-    return Mixture(datasets, [1.0 if weight is None else weight for weight in weights])
+    return Cached(open_datasets(config.data.sources, **settings))

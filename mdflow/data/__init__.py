@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mdflow.data.chairs import FlyingChairs
@@ -64,13 +64,16 @@ def open_dataset(source: Path | str, **options) -> Dataset:
     return build(recognise(path), {"root": path} | options)
 
 
-def open_datasets(sources: list[str], **options) -> Dataset:
-    """The mixture of several sources, each with an optional weight after a colon, "clips:0.3"."""
+def open_datasets(sources: Sequence[str], **synthetic) -> Dataset:
+    """The mixture of several sources, each with an optional weight after a colon, "clips:0.3"; one as it is.
+
+    The options go to the synthetic set, where it is among them. Raises InputError as open_dataset does.
+    """
     if not sources:
         raise InputError("No data was given; expected at least one path, or synthetic.")
-    split = [split_weight(source) for source in sources]
-    datasets = [open_dataset(source, **options) for source, _ in split]
-    weights = [weight for _, weight in split]
+    parts = [split_weight(source) for source in sources]
+    datasets = [open_dataset(source, **(synthetic if source == "synthetic" else {})) for source, _ in parts]
+    weights = [weight for _, weight in parts]
     if len(datasets) == 1:
         return datasets[0]
     if all(weight is None for weight in weights):

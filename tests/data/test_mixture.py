@@ -75,6 +75,7 @@ def test_sources_are_mixed_with_weights(tmp_path):
     assert sum(sample.name.startswith("0_") for sample in mixture) == 4
     assert sorted(shuffled(mixture, 0)) == list(range(16))
     assert type(open_datasets([str(clips)])) is type(open_dataset(clips))
+    assert len(open_datasets([str(clips), "synthetic"], length=7)) == 6 + 7
 
 
 def test_a_bad_sample_is_replaced_counted_and_logged_once(caplog):
