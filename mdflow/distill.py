@@ -24,7 +24,7 @@ def pseudo_labels(network: FlowNetwork, image1: Tensor, image2: Tensor) -> Pair:
     network.eval()
     fit_frames = pad(tuple(image1.shape[-2:]), network.stride)
     with torch.no_grad():
-        flows12, flows21 = network.both_directions(fit_frames.apply(image1), fit_frames.apply(image2))
+        flows12, flows21 = network.both_directions(fit_frames.apply(image1), fit_frames.apply(image2), last_only=True)
     return fit_frames.undo(flows12[-1].float()), fit_frames.undo(flows21[-1].float())
 
 

@@ -18,6 +18,7 @@ Function = Callable[[Tensor], Tensor]
 Iterates = Iterator[tuple[Tensor, Tensor]]
 
 MEMORY = 6  # past states that Anderson's method combines
+SECANTS = 20  # steps that Broyden's method learns from before it starts anew: its memory, too, is bounded
 REGULARIZATION = 1e-4  # of the equations for its weights
 
 
@@ -102,6 +103,8 @@ def broyden(function: Function, start: Tensor) -> Iterates:
     state, change = start, function(start) - start
     left, right = [], []
     while True:
+        if len(left) == SECANTS:
+            left, right = [], []
         step = -apply_inverse(left, right, change)
         state = state + step
         new_change = function(state) - state

@@ -62,14 +62,14 @@ class Predictor:
         [0,1], give a (B,2,H,W) tensor on the network's device. Raises InputError for anything else.
         """
         fit, tensor1, tensor2 = self._prepare(image1, image2)
-        flow = fit.undo(self._forward(tensor1, tensor2)[-1])
+        flow = fit.undo(self._forward(tensor1, tensor2, last_only=True)[-1])
         return _as_array(flow) if isinstance(image1, np.ndarray) else flow
 
     @torch.no_grad()
     def both(self, image1: Image, image2: Image) -> BothDirections:
         """Flows in both directions and the visibility by their forward-backward check."""
         fit, tensor1, tensor2 = self._prepare(image1, image2)
-        flows12, flows21 = self._both_directions(tensor1, tensor2)
+        flows12, flows21 = self._both_directions(tensor1, tensor2, last_only=True)
         flow12, flow21 = fit.undo(flows12[-1]), fit.undo(flows21[-1])
         both = flow12, flow21, forward_backward(flow12, flow21), forward_backward(flow21, flow12)
         if isinstance(image1, np.ndarray):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mdflow.errors import InputError
-from mdflow.fixed_point import SOLVERS, Stop, implicit_gradient, phantom_gradient, solve, spectral_radius
+from mdflow.fixed_point import SECANTS, SOLVERS, Stop, implicit_gradient, phantom_gradient, solve, spectral_radius
 
 
 def contraction(batch=2, size=12, radius=0.8):
@@ -28,6 +28,13 @@ def test_acceleration_saves_steps():
     steps = {solver: solve(lambda x: slopes * x + 10, start, solver, Stop(400, 1e-2)).step for solver in SOLVERS}
     assert steps["anderson"] < 0.7 * steps["naive"]
     assert steps["broyden"] < 0.7 * steps["naive"]
+
+
+def test_broyden_converges_after_more_steps_than_it_remembers():
+    slopes = torch.linspace(-0.9, 0.97, 60, dtype=torch.float64)
+    found = solve(lambda x: slopes * x + 10, torch.zeros(1, 60, dtype=torch.float64), "broyden", Stop(400, 1e-6))
+    assert found.step > SECANTS
+    assert found.change < 1e-6
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
