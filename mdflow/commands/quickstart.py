@@ -21,18 +21,19 @@ from mdflow.rundir import open_run
 # worth against zero flow. The labels of the synthetic scenes are used to measure alone.
 SHARED = {
     "batch_size": 4,
+    "precision": "bfloat16",
     "score_every": 50,
     "panel_every": 50,
     "checkpoint_every": 100,
     "data": {
         "frame": [128, 192],
         "cache": True,
-        "synthetic": {"length": 240, "size": [128, 192], "motion": [1.0, 6.0], "camera": 0.3},
+        "synthetic": {"length": 240, "size": [128, 192], "motion": [1.0, 6.0], "camera": 0.3, "appearance": False},
     },
     "augment": {"crop": [128, 192], "zoom": [0.0, 0.4], "eraser_size": [12.0, 30.0]},
     "loss": {"census_radius": 2},
 }
-PRETRAIN_STEPS, STUDENT_STEPS, TEACHER_STEPS = 360, 120, 160
+PRETRAIN_STEPS, STUDENT_STEPS, TEACHER_STEPS = 500, 120, 160
 TEST_PAIRS = 40
 COLUMNS = [
     Column("epe", "EPE", ".2f"),
@@ -53,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Train from nothing, then print one table of EPE before and after each stage."""
     begin = time.time()
     shared = SHARED | {"out": arguments.out, "seed": arguments.seed, "score_pairs": TEST_PAIRS}
-    stage1 = build(PretrainConfig, **shared, steps=PRETRAIN_STEPS)
+    stage1 = build(PretrainConfig, **shared, steps=PRETRAIN_STEPS, self_from=0.8)
     stages23 = build(
         DistillConfig, **shared, student_steps=STUDENT_STEPS, teacher_steps=TEACHER_STEPS, optimiser__constant=0.3
     )

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
 from mdflow.geometry import resize_flow, warp
-from mdflow.networks.layers import convolution, initialize, normalize_features, subtract_mean
+from mdflow.networks.layers import convolution, initialize, normalize_features, start_as_bilinear, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 
 RADIUS = 4
@@ -74,6 +74,11 @@ class FastFlowNet(FlowNetwork):
         for level in range(FINEST, COARSEST + 1):
             setattr(self, f"decoder{level}", ShuffleDecoder(len(DISPLACEMENTS) + 32 + 2))
         self.apply(initialize)
+        # He's scale at a flow's output means tens of random pixels to unlearn: start near zero flow, passed on as is.
+        for level in range(FINEST, COARSEST + 1):
+            getattr(self, f"decoder{level}").conv7.weight.data.mul_(0.1)
+        for level in range(3, COARSEST + 1):
+            start_as_bilinear(getattr(self, f"up{level}"))
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """Feature maps of levels 2 to 6, images centred by one scalar mean of the pair (MDFlow's release)."""

@@ -50,3 +50,12 @@ def initialize(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="leaky_relu", a=0.1)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def start_as_bilinear(upsampling: nn.ConvTranspose2d) -> None:
+    """Let a 4×4 transposed convolution of stride 2 begin as bilinear upsampling of each channel."""
+    line = torch.tensor([0.25, 0.75, 0.75, 0.25])
+    upsampling.weight.zero_()
+    for channel in range(upsampling.in_channels):
+        upsampling.weight[channel, channel] = line[:, None] * line
