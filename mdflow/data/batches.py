@@ -187,6 +187,8 @@ def batches(
         num_workers=data.workers,
         prefetch_factor=4 if data.workers else None,
         worker_init_fn=one_thread,
+        # A forked worker inherits the locks of OpenCV's threads, and waits for them for ever.
+        multiprocessing_context="spawn" if data.workers else None,
         pin_memory=torch.cuda.is_available(),
     )
     return readable(loader)
