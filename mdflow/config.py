@@ -12,6 +12,7 @@ from mdflow.errors import InputError
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
 Size = tuple[Count, Count]
 
 
@@ -26,7 +27,7 @@ class SyntheticConfig(Settings):
 
     length: Count = 1000
     size: Size = (256, 320)
-    motion: tuple[float, float] = (0.5, 20.0)
+    motion: tuple[Positive, Positive] = (0.5, 20.0)
     seed: int = 0
     frames: Annotated[int, Field(ge=2)] = 2
     camera: Share = 0.4
@@ -56,9 +57,9 @@ class AugmentConfig(Settings):
     """The augmentation A, drawn once for images, flow and masks (method: SMURF's ranges by default).
 
     crop: what the network sees of the frame, (height, width). zoom and stretch are ranges of log2; rotation in
-    degrees; translation in pixels, of frame 2 against frame 1 (it changes the flow). Probabilities of the
-    flips; colour: strength of the photometric part, 0 = off; asymmetric: share of pairs whose two frames
-    get different colours; eraser: probability, and boxes of `eraser_size` pixels in image 2 only.
+    degrees; relative: how far frame 2 moves against frame 1 at most, in pixels (it changes the flow).
+    Probabilities of the flips; colour: strength of the photometric part, 0 = off; asymmetric: share of pairs
+    whose two frames get different colours; eraser: probability, and boxes of `eraser_size` pixels in image 2 only.
     """
 
     crop: Size = (192, 256)
@@ -68,7 +69,7 @@ class AugmentConfig(Settings):
     stretch: float = 0.2
     rotation: float = 10.0
     relative: float = 0.0
-    colour: Weight = 1.0
+    colour: Annotated[float, Field(ge=0, le=3)] = 1.0
     asymmetric: Share = 0.2
     eraser: Share = 0.5
     eraser_size: tuple[float, float] = (50.0, 100.0)
@@ -87,7 +88,7 @@ class OptimiserConfig(Settings):
 
 
 class RunConfig(Settings):
-    """What all training verbs share. keep: how many checkpoints beside the best stay."""
+    """What all training verbs share. score_pairs: on how many held-out pairs a network is judged."""
 
     out: Path = Path("runs/run")
     steps: Count = 1000
@@ -99,7 +100,7 @@ class RunConfig(Settings):
     checkpoint_every: Count = 500
     panel_every: Count = 250
     score_every: Count = 250
-    score_pairs: Annotated[int, Field(ge=0)] = 8
+    score_pairs: Count = 8
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     optimiser: OptimiserConfig = OptimiserConfig()
