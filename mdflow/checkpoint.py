@@ -12,9 +12,14 @@ from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 
 
-def save_network(path: Path, network: FlowNetwork) -> None:
-    """Write a network that mdflow.networks.create made to `path`; if interrupted, the old file stays."""
+def save_network(path: Path, network: FlowNetwork, half: bool = False) -> None:
+    """Write a network that mdflow.networks.create made to `path`; if interrupted, the old file stays.
+
+    `half` stores the weights in half precision, as shipped ones are; they load as float32 all the same.
+    """
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    if half:
+        state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     description = {"network": network.name, "options": json.dumps(network.options)}
     partial = path.with_name(path.name + ".partial")
     save_file(state, partial, metadata=description)
