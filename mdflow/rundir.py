@@ -57,15 +57,19 @@ class RunFolder:
             raise InputError(f"Cannot write the checkpoint '{path}': {error.strerror}.") from error
 
     def restore(self, name: str = "last") -> dict[str, Any] | None:
-        """The newest whole checkpoint, or None if there is none; a damaged one is passed over, and said."""
+        """The newest whole checkpoint, or None if there is none; a damaged one is passed over, and said.
+
+        Raises InputError when all there are are damaged.
+        """
         path = self.path / "checkpoints" / name
-        for candidate in (path, path.with_name(path.name + ".previous")):
-            if not candidate.exists():
-                continue
+        found = [one for one in (path, path.with_name(path.name + ".previous")) if one.exists()]
+        for candidate in found:
             content = candidate.read_bytes()
             if hashlib.sha256(content[32:]).digest() == content[:32]:
                 return torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
-            print(f"The checkpoint '{candidate}' is damaged; going back to the one before it.")
+            print(f"The checkpoint '{candidate}' is damaged; looking for the one before it.")
+        if found:
+            raise InputError(f"No checkpoint '{path}' is whole any more; use --overwrite to start anew.")
         return None
 
 

@@ -40,7 +40,7 @@ def fit(
 
     stream(start) gives the batches from a step on. A checkpoint of the same stage in the folder is resumed:
     with the same config it ends with the same weights as a run that was never stopped.
-    Raises InputError after many steps in a row whose loss is not finite.
+    A step whose loss or gradient is not finite changes nothing; many in a row raise InputError.
     """
     device = pick_device(config.device)
     optimiser = torch.optim.AdamW(
@@ -60,10 +60,11 @@ def fit(
             set_rate(optimiser, config.optimiser, number, steps)
             with precision(config, device):
                 terms = step(to_device(next(batches), device), number / steps)
+            if not terms:
+                raise InputError("Nothing to learn from: every term of the loss has the weight 0; give one a weight.")
             loss = sum(terms.values())
-            bad = 0 if torch.isfinite(loss) else bad + 1
+            bad = 0 if update(learner, loss, optimiser, config.optimiser.clip) else bad + 1
             if not bad:
-                update(learner, loss, optimiser, config.optimiser.clip)
                 average.update(learner, number)
             elif bad >= LARGEST_BAD_ROW:
                 raise InputError(
@@ -153,12 +154,17 @@ class Progress:
             save_network(self.folder.path / "checkpoints" / f"best_{self.stage}.safetensors", self.average.network)
 
 
-def update(learner: FlowNetwork, loss: Tensor, optimiser: torch.optim.Optimizer, clip: float) -> None:
-    """One step of the optimiser, gradients clipped to the norm."""
+def update(learner: FlowNetwork, loss: Tensor, optimiser: torch.optim.Optimizer, clip: float) -> bool:
+    """One step of the optimiser, gradients clipped to the norm; False, and no step, if loss or norm is not finite."""
+    if not torch.isfinite(loss):
+        return False
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(learner.parameters(), clip)
+    norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), clip)
+    if not torch.isfinite(norm):
+        return False
     optimiser.step()
+    return True
 
 
 def set_rate(optimiser: torch.optim.Optimizer, config: OptimiserConfig, number: int, steps: int) -> None:

@@ -1,32 +1,13 @@
 import pytest
 import torch
 from pictures import constant_flow, texture
+from toy import Translation
 
 from mdflow.config import AugmentConfig, SupervisedConfig
 from mdflow.imitation import imitation_loss
-from mdflow.networks.network import FlowNetwork
 
 SIZE = (48, 64)
 STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
-
-
-class Translation(FlowNetwork):
-    """Says that the first half of the batch moves by (dx, dy), the second half back."""
-
-    stride = 1
-
-    def __init__(self, dx: float, dy: float) -> None:
-        super().__init__()
-        self.motion = torch.nn.Parameter(torch.tensor([float(dx), float(dy)]))
-
-    def encode(self, image1, image2):
-        self.seen = (image1, image2)
-        return [image1], [image2]
-
-    def estimate(self, features1, features2):
-        image = features1[0]
-        signs = torch.ones(len(image)).view(2, -1) * torch.tensor([[1.0], [-1.0]])
-        return [signs.view(-1, 1, 1, 1) * self.motion.view(1, 2, 1, 1).expand(len(image), 2, *image.shape[-2:])]
 
 
 def pair():
