@@ -56,10 +56,11 @@ def fit(
     batches = stream(start)
     with tqdm(total=steps, initial=start, desc=stage, mininterval=1) as bar:
         for number in range(start, steps):
+            batch = to_device(next(batches), device)  # before the seed: a loader that starts draws a number
             torch.manual_seed(config.seed * 1_000_003 + number)
             set_rate(optimiser, config.optimiser, number, steps)
             with precision(config, device):
-                terms = step(to_device(next(batches), device), number / steps)
+                terms = step(batch, number / steps)
             if not terms:
                 raise InputError("Nothing to learn from: every term of the loss has the weight 0; give one a weight.")
             loss = sum(terms.values())

@@ -18,7 +18,8 @@ def settings(tmp_path, name: str = "run", **changes) -> RunConfig:
 
 
 def stream(start: int):
-    """Batches that tell their step."""
+    """Batches that tell their step; like a loader that starts, it draws from torch's generator first."""
+    torch.randn(1)
     while True:
         yield {"number": torch.tensor(start)}
         start += 1

@@ -13,7 +13,7 @@ class Translation(FlowNetwork):
 
     stride = 1
     name = "translation"
-    options: dict[str, object] = {}  # noqa: RUF012: the contract's attribute
+    options: dict[str, object] = {}  # noqa: RUF012
 
     def __init__(self, dx: float = 0, dy: float = 0) -> None:
         super().__init__()

@@ -1,0 +1,110 @@
+import itertools
+
+import pytest
+import torch
+from pictures import shifted_pair
+from toy import Pairs, Stopped, Translation
+
+from mdflow import pretrain
+from mdflow.config import PretrainConfig
+from mdflow.networks import create
+from mdflow.pretrain import cut_crops, pretrain_step
+from mdflow.rundir import open_run
+
+STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
+
+
+def settings(**changes) -> PretrainConfig:
+    small = {
+        "batch_size": 1,
+        "steps": 4,
+        "checkpoint_every": 2,
+        "score_every": 10,
+        "score_pairs": 1,
+        "data": {"frame": (64, 80), "resize": False, "workers": 0},
+        "augment": {"crop": (64, 64), "eraser_size": (8, 16)},
+        "loss": {"occlusion": "none"},
+        "self_from": 0.25,
+    }
+    return PretrainConfig(**(small | changes))
+
+
+def batch(dx: int = 3, dy: int = -1, height: int = 64, width: int = 80) -> dict[str, torch.Tensor]:
+    image1, image2 = shifted_pair(dx, dy, height, width, batch=2)
+    return {"image1": image1, "image2": image2, "coloured1": image1 * 0.9, "coloured2": image2 * 0.9}
+
+
+def test_crops_are_cut_alike_from_clean_and_coloured_frames():
+    torch.manual_seed(0)
+    found = batch()
+    crops, (coloured1, coloured2) = cut_crops(found, settings(augment={"crop": (32, 48)}).augment)
+    assert crops.image1.shape == (2, 3, 32, 48)
+    for index, (x, y) in enumerate(crops.origin.long().tolist()):
+        window = found["image2"][index, :, y : y + 32, x : x + 48]
+        assert torch.allclose(crops.image2[index], window, atol=1e-4)
+    assert torch.allclose(coloured1, 0.9 * crops.image1, atol=1e-4)
+    assert torch.allclose(coloured2, 0.9 * crops.image2, atol=1e-4)
+    assert crops.frame1 is found["image1"]
+
+
+def test_at_the_true_flow_there_is_nothing_to_learn():
+    config = settings(augment=STILL | {"crop": (64, 64)}, loss={"l1": 1.0, "census": 0, "smooth1": 4.0}, self_weight=1)
+    terms = pretrain_step(Translation(3, -1), config, batch(), progress=1.0)
+    assert set(terms) == {"l1", "smooth1", "self"}
+    assert terms["l1"] < 1e-5
+    assert terms["self"] < 1e-4
+    assert terms["smooth1"] < 0.01
+    wrong = pretrain_step(Translation(0, 0), config, batch(), progress=1.0)
+    assert wrong["l1"] > 0.02
+
+
+@pytest.mark.parametrize(("progress", "share"), [(0.2, None), (0.5, None), (0.55, 0.5), (0.6, 1), (1, 1)])
+def test_the_networks_own_flow_becomes_a_label_after_a_while(progress, share):
+    """Half of the crop is zoomed, so that a network that does not see it contradicts itself."""
+    config = settings(augment=STILL | {"crop": (64, 64), "zoom": (1, 1)}, self_weight=2.0, self_from=0.5)
+    terms = pretrain_step(Translation(3, -1), config, batch(), progress)
+    if share is None:
+        assert "self" not in terms
+    else:
+        assert float(terms["self"].detach()) == pytest.approx(share * 2 * 10**0.5, rel=1e-2)
+
+
+def test_mixed_precision_changes_the_terms_by_little():
+    torch.manual_seed(0)
+    network, found = create("fastflownet"), []
+    config = settings(augment={"crop": (64, 64), "relative": 3, "eraser": 0}, self_weight=1.0, self_from=0)
+    wide = batch(width=512)
+    for mixed in (False, True):
+        torch.manual_seed(1)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            found.append(pretrain_step(network, config, wide, 1.0))
+    for name, value in found[0].items():
+        assert float(found[1][name]) == pytest.approx(float(value), rel=0.05), name
+
+
+def test_every_weight_of_the_network_learns():
+    torch.manual_seed(0)
+    network = create("fastflownet").train()
+    terms = pretrain_step(network, settings(), batch(), 1.0)
+    sum(terms.values()).backward()
+    idle = [name for name, value in network.named_parameters() if value.grad is None or not value.grad.any()]
+    assert idle == []
+    assert all(value.grad.isfinite().all() for value in network.parameters())
+
+
+def train(tmp_path, name: str, reads: int | None = None, resume: bool = False, seed: int = 0):
+    torch.manual_seed(seed)
+    network = create("fastflownet")
+    config = settings(out=tmp_path / name)
+    folder = open_run(config, resume=resume)
+    pretrain.run(config, network, Pairs(size=80, reads=reads), Pairs(1), folder)
+    return network
+
+
+def test_a_stopped_run_goes_on_to_the_very_same_weights(tmp_path):
+    whole = train(tmp_path, "whole")
+    with pytest.raises(Stopped):
+        train(tmp_path, "parts", reads=3)
+    resumed = train(tmp_path, "parts", resume=True, seed=5)
+    for (name, one), other in itertools.zip_longest(whole.state_dict().items(), resumed.state_dict().values()):
+        assert torch.equal(one, other), name
