@@ -1,0 +1,159 @@
+import itertools
+
+import pytest
+import torch
+from pictures import constant_flow, shifted_pair
+from toy import Pairs, Stopped, Translation
+
+from mdflow import distill
+from mdflow.config import DistillConfig
+from mdflow.distill import pseudo_labels, teach_student, teach_teacher
+from mdflow.networks import create
+from mdflow.rundir import open_run
+
+STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
+SIZE = (64, 64)
+
+
+def settings(**changes) -> DistillConfig:
+    small = {
+        "batch_size": 1,
+        "steps": 2,
+        "checkpoint_every": 1,
+        "score_every": 10,
+        "score_pairs": 1,
+        "data": {"frame": SIZE, "resize": False, "workers": 0},
+        "augment": {"crop": SIZE, "eraser_size": (8, 16)},
+        "optimiser": {"learning_rate": 1e-3},
+        # An untrained network calls everything occluded: then nothing would be learned.
+        "confidence": {"occlusion": False},
+        "loss": {"occlusion": "none"},
+    }
+    return DistillConfig(**(small | changes))
+
+
+def batch(dx: int = 3, dy: int = -1) -> dict[str, torch.Tensor]:
+    image1, image2 = shifted_pair(dx, dy, *SIZE, batch=2)
+    return {"image1": image1, "image2": image2, "coloured1": image1, "coloured2": image2}
+
+
+def still(**changes) -> DistillConfig:
+    return settings(augment=STILL | {"crop": SIZE}, **changes)
+
+
+def test_labels_are_the_frozen_networks_flow_of_frames_of_any_size():
+    torch.manual_seed(0)
+    network = create("fastflownet").train()
+    image1, image2 = shifted_pair(3, -1, 50, 70)
+    flow12, flow21 = pseudo_labels(network, image1, image2)
+    assert flow12.shape == flow21.shape == (1, 2, 50, 70)
+    assert not flow12.requires_grad
+    assert not network.training
+    assert torch.equal(pseudo_labels(Translation(3, -1), image1, image2)[1], constant_flow(-3, 1, 50, 70))
+
+
+@pytest.mark.parametrize("step", [teach_student, teach_teacher])
+def test_a_learner_that_says_what_its_teacher_says_has_nothing_to_learn(step):
+    terms = step(Translation(3, -1), Translation(3, -1), still(), batch(), 0.5)
+    assert float(terms["supervised"].detach()) < 1e-4
+
+
+@pytest.mark.parametrize("step", [teach_student, teach_teacher])
+def test_the_learner_is_drawn_to_the_labels(step):
+    learner = Translation(2, -1)
+    config = still(unsupervised=0)
+    terms = step(Translation(3, -1), learner, config, batch(), 0.5)
+    assert set(terms) == {"supervised"}
+    assert float(terms["supervised"].detach()) == pytest.approx(1, rel=1e-3)
+    terms["supervised"].backward()
+    assert learner.motion.grad[0] < -0.5
+
+
+def test_the_student_gets_only_reliable_labels():
+    """Where the frames contradict a label it does not count; here they contradict it everywhere."""
+    sure = still(confidence={"threshold": 0.5, "quantile": None})
+    terms = teach_student(Translation(9, 5), Translation(0, 0), sure, batch(), 0.5)
+    assert float(terms["supervised"].detach()) < 0.3
+    blind = still(confidence={"threshold": None, "quantile": None})
+    terms = teach_student(Translation(9, 5), Translation(0, 0), blind, batch(), 0.5)
+    assert float(terms["supervised"].detach()) == pytest.approx((81 + 25) ** 0.5, rel=1e-2)
+
+
+def test_the_light_network_also_learns_from_the_clean_frames():
+    terms = teach_teacher(Translation(3, -1), Translation(3, -1), still(unsupervised=0.5), batch(), 0.5)
+    whole = teach_teacher(Translation(3, -1), Translation(3, -1), still(unsupervised=1), batch(), 0.5)
+    assert {"supervised", "census"} <= set(terms)
+    assert float(terms["census"].detach()) == pytest.approx(0.5 * float(whole["census"].detach()))
+
+
+def buffers_and_weights(network) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("teacher_learns", [False, True], ids=["stage 2", "stage 3"])
+def test_the_one_that_teaches_stays_as_it_is(teacher_learns):
+    """Weights, gradients and the statistics of BatchNorm, which RAFT's context network has."""
+    torch.manual_seed(0)
+    light, strong = create("fastflownet").train(), create("raft", iterations=1).train()
+    fixed, learner, step = (strong, light, teach_teacher) if teacher_learns else (light, strong, teach_student)
+    before = buffers_and_weights(fixed)
+    terms = step(fixed, learner, settings(), batch(), 0.5)
+    sum(terms.values()).backward()
+    assert all(torch.equal(value, before[name]) for name, value in fixed.state_dict().items())
+    assert all(value.grad is None for value in fixed.parameters())
+    assert sum(value.grad is not None and bool(value.grad.any()) for value in learner.parameters()) > 10
+    assert learner.training
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"), [("fastflownet", "raft_small"), ("raft_small", "fastflownet"), ("fastflownet", "lightflow")]
+)
+def test_any_network_teaches_any_other(tmp_path, teacher, student):
+    config = settings(
+        steps=1, teacher={"name": teacher}, student={"name": student}, out=tmp_path / "run", checkpoint_every=10
+    )
+    torch.manual_seed(0)
+    networks = [create(name, **({"iterations": 2} if "raft" in name else {})) for name in (teacher, student)]
+    before = [buffers_and_weights(network) for network in networks]
+    distill.run(config, *networks, Pairs(), Pairs(1), open_run(config))
+    for network, old in zip(networks, before, strict=True):
+        assert not network.training
+        state = network.state_dict()
+        assert any(not torch.equal(value, old[name]) for name, value in state.items())
+        assert all(value.isfinite().all() for value in state.values())
+
+
+def train(tmp_path, name: str, reads: int | None = None, resume: bool = False, seed: int = 0):
+    torch.manual_seed(seed)
+    networks = create("fastflownet"), create("raft_small", iterations=2)
+    config = settings(out=tmp_path / name)
+    folder = open_run(config, resume=resume)
+    distill.run(config, *networks, Pairs(reads=reads), Pairs(1), folder)
+    return networks
+
+
+def test_a_run_stopped_in_either_stage_goes_on_to_the_very_same_weights(tmp_path):
+    whole = train(tmp_path, "whole")
+    for stage, reads in (("student", 1), ("teacher", 3)):
+        with pytest.raises(Stopped):
+            train(tmp_path, stage, reads=reads)
+        # A new process starts from the same weights (a seed, or --init).
+        resumed = train(tmp_path, stage, resume=True)
+        for one, other in zip(whole, resumed, strict=True):
+            for (name, value), found in itertools.zip_longest(one.state_dict().items(), other.state_dict().values()):
+                assert torch.equal(value, found), (stage, name)
+
+
+def test_each_turn_sees_other_batches(tmp_path):
+    class Recorded(Pairs):
+        seen = []  # noqa: RUF012: for this test alone
+
+        def __getitem__(self, index):
+            self.seen.append(index)
+            return super().__getitem__(index)
+
+    config = settings(out=tmp_path / "run", rounds=2, steps=6, student_steps=8, teacher_steps=None)
+    distill.run(config, Translation(), Translation(), Recorded(length=50), Pairs(1), open_run(config))
+    assert len(Recorded.seen) == 2 * (8 + 6)
+    turns = [Recorded.seen[:6], Recorded.seen[8:14], Recorded.seen[14:20], Recorded.seen[22:28]]
+    assert len({tuple(turn) for turn in turns}) == 4
