@@ -145,15 +145,15 @@ def test_a_run_stopped_in_either_stage_goes_on_to_the_very_same_weights(tmp_path
 
 
 def test_each_turn_sees_other_batches(tmp_path):
-    class Recorded(Pairs):
-        seen = []  # noqa: RUF012: for this test alone
+    seen = []
 
+    class Recorded(Pairs):
         def __getitem__(self, index):
-            self.seen.append(index)
+            seen.append(index)
             return super().__getitem__(index)
 
     config = settings(out=tmp_path / "run", rounds=2, steps=6, student_steps=8, teacher_steps=None)
     distill.run(config, Translation(), Translation(), Recorded(length=50), Pairs(1), open_run(config))
-    assert len(Recorded.seen) == 2 * (8 + 6)
-    turns = [Recorded.seen[:6], Recorded.seen[8:14], Recorded.seen[14:20], Recorded.seen[22:28]]
+    assert len(seen) == 2 * (8 + 6)
+    turns = [seen[:6], seen[8:14], seen[14:20], seen[22:28]]
     assert len({tuple(turn) for turn in turns}) == 4

@@ -48,7 +48,7 @@ def test_fastflownet_learns_a_pair_by_heart():
     network = create("fastflownet").train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
     losses = []
-    for _ in range(40):
+    for _ in range(30):
         loss = supervised_step(network, settings(), batch())["supervised"]
         update(network, loss, optimiser, clip=1.0)
         losses.append(float(loss.detach()))

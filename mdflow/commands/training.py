@@ -4,6 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from mdflow.config import Config, NetworkConfig, RunConfig, build
 from mdflow.data import open_datasets
 from mdflow.data.batches import Cached
@@ -61,11 +63,12 @@ def build_config(kind: type[Config], arguments: argparse.Namespace, **flags: Any
 
 
 def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
-    """The network to train: from config.init if set, with the options recorded there, else from scratch.
+    """The network to train: from config.init if set, with the options recorded there, else from scratch by the seed.
 
     Raises InputError if it has nothing to train, or cannot take the run's crops.
     """
     if config.init is None:
+        torch.manual_seed(run.seed)
         network = create(config.name, **config.options)
     else:
         from teachers import load

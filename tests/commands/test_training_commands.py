@@ -1,0 +1,133 @@
+"""The training verbs from the command line, at a few pixels and steps."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mdflow.commands import main
+from mdflow.config import DistillConfig, PretrainConfig, build
+from mdflow.data.io import write_image
+from teachers import load
+
+SMALL = [
+    "steps=2",
+    "batch_size=1",
+    "score_pairs=1",
+    "data.workers=0",
+    "data.frame=[64, 64]",
+    "augment.crop=[64, 64]",
+    "data.synthetic.size=[64, 64]",
+    "data.synthetic.length=2",
+    "data.synthetic.texture_count=2",
+]
+
+
+def call(verb: str, *arguments: object) -> int:
+    settings = [part for setting in SMALL for part in ("--set", setting)]
+    return main([verb, *settings, *map(str, arguments)])
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """A folder of three frames."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    coarse = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    for number in range(3):
+        write_image(folder / f"{number}.png", coarse[:, 2 * number : 2 * number + 100])
+    return folder
+
+
+def test_pretraining_on_a_folder_of_frames_leaves_a_run_that_others_can_use(tmp_path, frames, capsys):
+    run = tmp_path / "run"
+    assert call("pretrain", "--network", "fastflownet", "--data", frames, "-o", run, "--seed", 3) == 0
+    assert f"Wrote {run}/network.safetensors" in capsys.readouterr().out
+    config = build(PretrainConfig, run / "config.yaml")
+    assert (config.steps, config.seed, config.data.sources) == (2, 3, (str(frames),))
+    stages = {json.loads(line)["stage"] for line in (run / "metrics.jsonl").read_text().splitlines()}
+    assert stages == {"pretrain", "pretrain/held-out"}
+    assert list(run.glob("events.*"))
+    assert [path.name for path in (run / "panels").iterdir()] == ["pretrain_0000002.png"]
+    assert {path.name for path in (run / "checkpoints").iterdir()} >= {"last_pretrain", "best_pretrain.safetensors"}
+    network = load("fastflownet", run / "network.safetensors")
+    assert all(value.isfinite().all() for value in network.state_dict().values())
+    checkpoint = ["predict", "--network", "fastflownet", "--checkpoint", str(run / "network.safetensors"), str(frames)]
+    assert main([*checkpoint, "-o", str(tmp_path / "flow")]) == 0
+
+
+def weights(run: Path) -> torch.Tensor:
+    """All weights of a run's network in one row."""
+    return torch.cat([value.flatten() for value in load_file(run / "network.safetensors").values()])
+
+
+def test_a_finished_run_is_not_started_again_unless_asked(tmp_path, capsys):
+    run = tmp_path / "run"
+    assert call("pretrain", "-o", run) == 0
+    before = weights(run)
+    assert call("pretrain", "-o", run) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert call("pretrain", "-o", run, "--resume") == 0
+    assert torch.equal(weights(run), before)
+    assert call("pretrain", "-o", run, "--seed", 5, "--overwrite") == 0
+    assert not torch.equal(weights(run), before)
+
+
+def test_the_same_seed_gives_the_same_weights(tmp_path):
+    for name in ("one", "other"):
+        assert call("pretrain", "-o", tmp_path / name, "--seed", 4) == 0
+        torch.randn(7)
+    assert torch.equal(weights(tmp_path / "one"), weights(tmp_path / "other"))
+
+
+def test_distillation_trains_both_from_given_weights(tmp_path):
+    assert call("pretrain", "-o", tmp_path / "first") == 0
+    start = tmp_path / "first" / "network.safetensors"
+    run = tmp_path / "run"
+    options = ["--teacher", "fastflownet", "--init", start, "--student", "raft_small", "--rounds", 2]
+    assert call("distill", *options, "--set", "student.options.iterations=1", "-o", run) == 0
+    config = build(DistillConfig, run / "config.yaml")
+    assert (config.rounds, config.teacher.init, config.student.options) == (2, start, {"iterations": 1})
+    assert {name.name for name in run.glob("*.safetensors")} == {"teacher.safetensors", "student.safetensors"}
+    stages = {json.loads(line)["stage"] for line in (run / "metrics.jsonl").read_text().splitlines()}
+    turns = [f"round{number}_{learner}" for number in (1, 2) for learner in ("student", "teacher")]
+    assert stages == {*turns, *(f"{turn}/held-out" for turn in turns)}
+    before, after = load_file(start), load_file(run / "teacher.safetensors")
+    changes = [(after[name] - before[name]).abs().max() for name in before]
+    # Two rounds of two steps: weights have moved, and not far from where they started.
+    assert max(changes) > 0
+    assert torch.stack(changes).max() < 0.1
+    assert load("raft_small", run / "student.safetensors") is not None
+
+
+def test_supervision_learns_from_labels(tmp_path):
+    run = tmp_path / "run"
+    assert call("supervise", "--network", "fastflownet", "--data", "synthetic", "-o", run) == 0
+    assert (run / "network.safetensors").exists()
+    assert '"epe"' in (run / "metrics.jsonl").read_text()
+
+
+def test_supervision_without_labels_is_refused(tmp_path, frames, capsys):
+    assert call("supervise", "--data", frames, "-o", tmp_path / "run") == 2
+    assert "has no flow to learn from; use mdflow pretrain" in capsys.readouterr().err
+
+
+def test_flags_win_over_the_file_and_settings_over_flags(tmp_path):
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("steps: 9\nseed: 1\noptimiser: {learning_rate: 1e-3}\n")
+    run = tmp_path / "run"
+    flags = ["--config", recipe, "--seed", 2, "--checkpoint-every", 7, "--size", "64x128", "--steps", 5]
+    assert call("pretrain", *flags, "--set", "data.frame=[64, 128]", "--set", "augment.crop=[64, 128]", "-o", run) == 0
+    config = build(PretrainConfig, run / "config.yaml")
+    assert (config.seed, config.checkpoint_every, config.steps) == (2, 7, 2)
+    assert config.augment.crop == (64, 128)
+    assert config.optimiser.learning_rate == 1e-3
+
+
+def test_a_size_off_the_stride_is_said_before_anything_is_written(tmp_path, capsys):
+    assert call("pretrain", "--set", "augment.crop=[64, 100]", "-o", tmp_path / "run") == 2
+    assert "The crop 64x100 does not fit 'fastflownet'; give a --size of multiples of 64" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
