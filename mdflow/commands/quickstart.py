@@ -22,19 +22,19 @@ from mdflow.rundir import open_run
 SHARED = {
     "batch_size": 4,
     "precision": "bfloat16",
-    "score_every": 50,
-    "panel_every": 50,
+    "score_every": 100,
+    "panel_every": 100,
     "checkpoint_every": 100,
     "data": {
         "frame": [128, 192],
         "cache": True,
         "synthetic": {"length": 240, "size": [128, 192], "motion": [1.0, 6.0], "camera": 0.3, "appearance": False},
     },
-    "augment": {"crop": [128, 192], "zoom": [0.0, 0.4], "eraser_size": [12.0, 30.0]},
+    "augment": {"crop": [128, 192], "zoom": [0.0, 0.1], "stretch": 0.05, "rotation": 2.0, "colour": 0.3, "eraser": 0.0},
     "loss": {"census_radius": 2},
 }
-PRETRAIN_STEPS, STUDENT_STEPS, TEACHER_STEPS = 500, 120, 160
-TEST_PAIRS = 40
+PRETRAIN_STEPS, STUDENT_STEPS, TEACHER_STEPS = 420, 300, 120
+TEST_PAIRS = 32
 COLUMNS = [
     Column("epe", "EPE", ".2f"),
     Column("epe_matched", "visible", ".2f"),
@@ -56,12 +56,12 @@ def run(arguments: argparse.Namespace) -> None:
     shared = SHARED | {"out": arguments.out, "seed": arguments.seed, "score_pairs": TEST_PAIRS}
     stage1 = build(PretrainConfig, **shared, steps=PRETRAIN_STEPS, self_from=0.8)
     stages23 = build(
-        DistillConfig, **shared, student_steps=STUDENT_STEPS, teacher_steps=TEACHER_STEPS, optimiser__constant=0.3
+        DistillConfig, **shared, student_steps=STUDENT_STEPS, teacher_steps=TEACHER_STEPS, optimiser__learning_rate=8e-4
     )
     folder = open_run(stage1, overwrite=arguments.overwrite)
     dataset, test = open_training_data(stage1), open_held_out(stage1)
     teacher = create("fastflownet")
-    student = create("raft_small", iterations=6)
+    student = create("raft_small", iterations=4)
     rows = [measured("zero flow", create("zero"), test), measured("FastFlowNet, untrained", teacher, test)]
     pretrain.run(stage1, teacher, dataset, test, folder)
     rows.append(measured("FastFlowNet, pretrained without labels", teacher, test))
