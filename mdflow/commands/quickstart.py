@@ -4,6 +4,8 @@ import argparse
 import time
 from pathlib import Path
 
+import torch
+
 from mdflow import distill, pretrain
 from mdflow.checkpoint import save_network
 from mdflow.commands.training import open_held_out, open_training_data
@@ -60,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     folder = open_run(stage1, overwrite=arguments.overwrite)
     dataset, test = open_training_data(stage1), open_held_out(stage1)
+    torch.manual_seed(arguments.seed)
     teacher = create("fastflownet")
     student = create("raft_small", iterations=4)
     rows = [measured("zero flow", create("zero"), test), measured("FastFlowNet, untrained", teacher, test)]
