@@ -113,7 +113,7 @@ ROWS = [
     (f"{PRETRAIN} synthetic --init code.pth", r"'code\.pth' is not a plain weight file"),
     (f"{PRETRAIN} synthetic --device quantum", r"device 'quantum' cannot be used here"),
     ("pretrain -o run --data synthetic", r"'run' holds a run already; use --resume to go on, --overwrite"),
-    ("pretrain -o run --data synthetic --resume", r"'run' was started with other settings .* to resume"),
+    ("pretrain -o run --data synthetic --resume", r"'run' was started with other settings: .* to resume"),
     ("pretrain -o notes.txt --data synthetic", r"Cannot write to 'notes\.txt': Not a directory"),
     ("distill --teacher zero --student raft -o out --data synthetic", r"'zero' has no weights to train"),
     ("distill --student nobody -o out --data synthetic", r"Unknown network 'nobody'; choose from fastflownet"),
