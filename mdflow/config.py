@@ -181,8 +181,9 @@ class PretrainConfig(RunConfig):
 class DistillConfig(RunConfig):
     """MDFlow's stages 2 and 3, `rounds` times: the teacher teaches the student, the student the teacher.
 
-    teacher_steps and student_steps: steps of a stage in which that one learns; None means `steps`. unsupervised:
-    weight of the photometric and smoothness terms while the teacher (the light network) learns.
+    teacher_steps and student_steps: steps of a stage in which that one learns; None means `steps`. unsupervised and
+    labels: weights of the photometric and smoothness terms, and of the student's labels, while the teacher (the light
+    network) learns.
     """
 
     teacher: NetworkConfig = NetworkConfig(name="fastflownet")
@@ -192,6 +193,7 @@ class DistillConfig(RunConfig):
     student_steps: Count | None = None
     loss: UnsupervisedConfig = UnsupervisedConfig()
     unsupervised: Weight = 1.0
+    labels: Weight = 1.0
     supervised: SupervisedConfig = SupervisedConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()
 

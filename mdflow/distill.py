@@ -60,8 +60,8 @@ def teach_teacher(
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress=1.0)
     terms = {name: config.unsupervised * value for name, value in terms.items()} if config.unsupervised else {}
     coloured = (geometry.image1(batch["coloured1"]), geometry.image2(batch["coloured2"]))
-    terms["supervised"] = imitation_loss(teacher, coloured, labels, visible, config.augment, config.supervised)
-    return terms
+    supervised = imitation_loss(teacher, coloured, labels, visible, config.augment, config.supervised)
+    return terms | {"supervised": config.labels * supervised}
 
 
 def run(
