@@ -96,7 +96,6 @@ class RunConfig(Settings):
     seed: int = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    compile: bool = False
     checkpoint_every: Count = 500
     panel_every: Count = 250
     score_every: Count = 250
@@ -107,7 +106,10 @@ class RunConfig(Settings):
 
 
 class NetworkConfig(Settings):
-    """A network of mdflow.networks by name, its constructor's options, and a file of weights to start from."""
+    """A network of mdflow.networks by name, its constructor's options, and weights to start from.
+
+    init: a file, or "shipped" for the weights that come with mdflow; None is from scratch.
+    """
 
     name: str = "fastflownet"
     options: dict[str, Any] = {}

@@ -62,6 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
         **shared,
         student_steps=STUDENT_STEPS,
         teacher_steps=TEACHER_STEPS,
+        optimiser__learning_rate=6e-4,
         labels=0.3,  # after so few steps a student is no better than its teacher
     )
     folder = open_run(stage1, overwrite=arguments.overwrite)

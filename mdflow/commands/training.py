@@ -30,7 +30,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=parse_size, metavar="HxW", help="what the network sees of a frame")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--device", help="cpu, cuda, or auto")
-    parser.add_argument("--init", type=Path, metavar="FILE", help="weights of the (light) network to start from")
+    parser.add_argument("--init", type=Path, metavar="FILE", help="weights to start from, or shipped")
     parser.add_argument("--checkpoint-every", type=int, metavar="N")
     parser.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stopped")
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
@@ -73,7 +73,8 @@ def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
     else:
         from teachers import load
 
-        network = load(config.name, config.init, **config.options)
+        shipped = str(config.init) == "shipped"
+        network = load(config.name, None if shipped else config.init, **config.options)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError(f"'{config.name}' has no weights to train; choose another network.")
     height, width = run.augment.crop
