@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 
@@ -13,6 +14,7 @@ from mdflow.quality import label_free_scores
 from mdflow.visualize import error_image, flow_to_colour, occlusion_image, panel, typical_speed
 
 PANEL_ROWS = 3
+PANEL_WIDTH = 480
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def pictures(sample: Sample, both: BothDirections) -> list[tuple[str, np.ndarray
     """Both frames, the flow by colour, what it calls occluded, and with labels the truth and the error."""
     largest = typical_speed(both.flow12 if sample.flow12 is None else sample.flow12)
     row = [
-        ("frame 1", sample.image1),
+        ("frame 1", shrunk(sample.image1)),  # the size of every picture of the panel
         ("frame 2", sample.image2),
         (f"flow, full colour {largest:.1f} px", flow_to_colour(both.flow12, largest)),
         ("occluded", occlusion_image(both.visible1)),
@@ -79,6 +81,12 @@ def pictures(sample: Sample, both: BothDirections) -> list[tuple[str, np.ndarray
         row.append(("truth", flow_to_colour(sample.flow12, largest, known)))
         row.append((f"error, EPE {error[known].mean():.2f} px", error_image(error, known)))
     return row
+
+
+def shrunk(image: np.ndarray) -> np.ndarray:
+    """The image, at most PANEL_WIDTH wide."""
+    scale = PANEL_WIDTH / image.shape[1]
+    return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
 
 
 def known_pixels(sample: Sample) -> np.ndarray:
