@@ -5,7 +5,6 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from mdflow.augment import crop_only
 from mdflow.confidence import reliable_mask
 from mdflow.config import DistillConfig
 from mdflow.data.batches import Batch, batches
@@ -14,9 +13,10 @@ from mdflow.examine import Examiner
 from mdflow.fitting import pad
 from mdflow.imitation import Pair, imitation_loss
 from mdflow.networks.network import FlowNetwork
+from mdflow.pretrain import cut_crops
 from mdflow.rundir import RunFolder
 from mdflow.training import fit
-from mdflow.unsupervised import Crops, unsupervised_loss
+from mdflow.unsupervised import unsupervised_loss
 
 
 def pseudo_labels(network: FlowNetwork, image1: Tensor, image2: Tensor) -> Pair:
@@ -51,15 +51,12 @@ def teach_teacher(
     The labels are masked by the light network's own current occlusion. The second term is the paper's
     multi-target learning: it is what gave its best result.
     """
-    image1, image2 = batch["image1"], batch["image2"]
-    geometry = crop_only(len(image1), image1.shape[-2:], config.augment, image1.device)
-    labels12, labels21 = pseudo_labels(student, image1, image2)
+    crops, coloured, geometry = cut_crops(batch, config.augment)
+    labels12, labels21 = pseudo_labels(student, batch["image1"], batch["image2"])
     labels = (geometry.image1(labels12), geometry.image2(labels21))  # a whole-pixel crop leaves a flow as it is
-    crops = Crops(geometry.image1(image1), geometry.image2(image2), image1, image2, geometry.to_source1[:, :2, 2])
     flows12, flows21 = teacher.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress=1.0)
     terms = {name: config.unsupervised * value for name, value in terms.items()} if config.unsupervised else {}
-    coloured = (geometry.image1(batch["coloured1"]), geometry.image2(batch["coloured2"]))
     supervised = imitation_loss(teacher, coloured, labels, visible, config.augment, config.supervised)
     return terms | {"supervised": config.labels * supervised}
 

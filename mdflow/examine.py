@@ -60,7 +60,7 @@ def figures_of(sample: Sample, both: BothDirections) -> dict[str, float]:
     flows = (image_planes(flow) for flow in (both.flow12, both.flow21))
     figures = label_free_scores(*images, *flows)
     if sample.flow12 is not None:
-        known = known_pixels(sample)
+        known = sample.known1
         figures["epe"] = float(endpoint_error(both.flow12, sample.flow12)[known].mean())
         figures["epe_zero"] = float(np.linalg.norm(sample.flow12, axis=-1)[known].mean())
     return figures
@@ -76,7 +76,7 @@ def pictures(sample: Sample, both: BothDirections) -> list[tuple[str, np.ndarray
         ("occluded", occlusion_image(both.visible1)),
     ]
     if sample.flow12 is not None:
-        known = known_pixels(sample)
+        known = sample.known1
         error = endpoint_error(both.flow12, np.where(known[..., None], sample.flow12, 0))
         row.append(("truth", flow_to_colour(sample.flow12, largest, known)))
         row.append((f"error, EPE {error[known].mean():.2f} px", error_image(error, known)))
@@ -87,12 +87,6 @@ def shrunk(image: np.ndarray) -> np.ndarray:
     """The image, at most PANEL_WIDTH wide."""
     scale = PANEL_WIDTH / image.shape[1]
     return image if scale >= 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-
-
-def known_pixels(sample: Sample) -> np.ndarray:
-    """Where flow12 is known, (H,W) bool."""
-    known = np.isfinite(sample.flow12).all(-1)
-    return known if sample.valid1 is None else known & sample.valid1
 
 
 def image_planes(flow: np.ndarray) -> torch.Tensor:

@@ -15,6 +15,12 @@ def coordinate_grid(height: int, width: int, device: torch.device, dtype: torch.
     return torch.stack([x, y])[None]
 
 
+def target_points(flow12: Tensor, origin: Tensor | None = None) -> Tensor:
+    """Where each pixel goes, x + flow12(x), (B,2,h,w); `origin` (B,2) is the first pixel's place in the frame."""
+    points = coordinate_grid(*flow12.shape[-2:], flow12.device, flow12.dtype) + flow12
+    return points if origin is None else points + origin[:, :, None, None]
+
+
 def sample(image: Tensor, points: Tensor, padding: str = "zeros", align_corners: bool = True) -> Tensor:
     """Bilinear values of image (B,C,H,W) at points (B,2,h,w) in its pixel coordinates.
 
@@ -39,19 +45,13 @@ def warp(
     `origin` (B,2) is the place of flow12's first pixel in image2, for the full-image warping of crops
     (SMURF, Stone et al. 2021, section 3.3): a crop's loss then looks at the whole second frame.
     """
-    points = coordinate_grid(*flow12.shape[-2:], flow12.device, flow12.dtype) + flow12
-    if origin is not None:
-        points = points + origin[:, :, None, None]
-    return sample(image2, points, padding, align_corners)
+    return sample(image2, target_points(flow12, origin), padding, align_corners)
 
 
 def inside_frame(flow12: Tensor, size: tuple[int, int] | None = None, origin: Tensor | None = None) -> Tensor:
     """Mask (B,1,h,w) of the pixels whose target x + flow12(x) lies in a frame of `size` (height, width)."""
     height, width = size or flow12.shape[-2:]
-    points = coordinate_grid(*flow12.shape[-2:], flow12.device, flow12.dtype) + flow12
-    if origin is not None:
-        points = points + origin[:, :, None, None]
-    x, y = points.split(1, dim=1)
+    x, y = target_points(flow12, origin).split(1, dim=1)
     return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).to(flow12.dtype)
 
 
@@ -71,7 +71,7 @@ def range_map(flow21: Tensor) -> Tensor:
     About 1 where frame 1 is seen in frame 2, 0 where nothing points to it (Wang et al., CVPR 2018).
     """
     batch, _, height, width = flow21.shape
-    points = coordinate_grid(height, width, flow21.device, flow21.dtype) + flow21
+    points = target_points(flow21)
     corner = points.floor()
     fraction = points - corner
     count = flow21.new_zeros(batch, height * width + 1)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mdflow.geometry import inside_frame, range_map, warp
+from mdflow.geometry import range_map, warp
 
 RELATIVE, ABSOLUTE = 0.01, 0.5  # of the squared lengths; in px². Sundaram et al. 2010, UnFlow, MDFlow
 
@@ -30,9 +30,3 @@ def range_map_visibility(flow21: Tensor, threshold: float | None = None) -> Tens
     """
     count = range_map(flow21)
     return count.clamp(0, 1) if threshold is None else (count >= threshold).to(count.dtype)
-
-
-@torch.no_grad()
-def stays_inside(flow12: Tensor) -> Tensor:
-    """Pixels of frame 1 whose flow ends inside the frame."""
-    return inside_frame(flow12)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mdflow.augment import crop_only
+from mdflow.augment import Geometry, crop_only
 from mdflow.config import AugmentConfig, PretrainConfig
 from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
@@ -23,7 +23,7 @@ def pretrain_step(network: FlowNetwork, config: PretrainConfig, batch: Batch, pr
     The self-supervised term is ARFlow's (Liu et al., CVPR 2020): the flow of the clean pass, masked by its
     own occlusion, is the label of a second pass over the augmented pair.
     """
-    crops, coloured = cut_crops(batch, config.augment)
+    crops, coloured, _ = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
     ramp = min(max((progress - config.self_from) / SELF_RAMP, 0), 1)
@@ -35,12 +35,12 @@ def pretrain_step(network: FlowNetwork, config: PretrainConfig, batch: Batch, pr
     return terms
 
 
-def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor, Tensor]]:
-    """A random crop of the clean frames, and the same crop of their coloured twins."""
+def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor, Tensor], Geometry]:
+    """A random crop of the clean frames, the same crop of their coloured twins, and the geometry that cuts it."""
     frame1, frame2 = batch["image1"], batch["image2"]
     geometry = crop_only(len(frame1), frame1.shape[-2:], config, frame1.device)
     crops = Crops(geometry.image1(frame1), geometry.image2(frame2), frame1, frame2, geometry.to_source1[:, :2, 2])
-    return crops, (geometry.image1(batch["coloured1"]), geometry.image2(batch["coloured2"]))
+    return crops, (geometry.image1(batch["coloured1"]), geometry.image2(batch["coloured2"])), geometry
 
 
 def run(config: PretrainConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder) -> None:

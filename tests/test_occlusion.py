@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from pictures import constant_flow
 
-from mdflow.occlusion import forward_backward, range_map_visibility, stays_inside
+from mdflow.geometry import inside_frame
+from mdflow.occlusion import forward_backward, range_map_visibility
 
 RECORDED = Path(__file__).parents[2] / "shared" / "reference" / "forward_backward_occlusion.npz"
 SIZE, SIDE, STEP = 48, 16, 6
@@ -42,7 +43,7 @@ def test_a_moving_square_hides_exactly_what_it_covers(backward):
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (5, 0), (-3.4, 2.2)])
 def test_a_pure_shift_hides_nothing_but_what_leaves_the_frame(dx, dy):
     flow = constant_flow(dx, dy, 20, 24)
-    inside = stays_inside(flow)
+    inside = inside_frame(flow)
     assert torch.equal(forward_backward(flow, -flow) * inside, inside)
     assert torch.equal((range_map_visibility(-flow) > 1e-4).float() * inside, inside)
     assert inside.mean() < 1 or dx == dy == 0
@@ -52,7 +53,7 @@ def test_masks_are_zero_or_one_and_carry_no_gradient():
     flow12, flow21, *_ = square_over_background()
     flow12.requires_grad_()
     flow21.requires_grad_()
-    for mask in (forward_backward(flow12, flow21), range_map_visibility(flow21, 0.2), stays_inside(flow12)):
+    for mask in (forward_backward(flow12, flow21), range_map_visibility(flow21, 0.2), inside_frame(flow12)):
         assert not mask.requires_grad
         assert set(mask.unique().tolist()) <= {0.0, 1.0}
     soft = range_map_visibility(flow21)

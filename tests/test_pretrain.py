@@ -37,7 +37,7 @@ def batch(dx: int = 3, dy: int = -1, height: int = 64, width: int = 80) -> dict[
 def test_crops_are_cut_alike_from_clean_and_coloured_frames():
     torch.manual_seed(0)
     found = batch()
-    crops, (coloured1, coloured2) = cut_crops(found, settings(augment={"crop": (32, 48)}).augment)
+    crops, (coloured1, coloured2), _ = cut_crops(found, settings(augment={"crop": (32, 48)}).augment)
     assert crops.image1.shape == (2, 3, 32, 48)
     for index, (x, y) in enumerate(crops.origin.long().tolist()):
         window = found["image2"][index, :, y : y + 32, x : x + 48]

@@ -3,16 +3,8 @@
 import argparse
 
 from mdflow import pretrain
-from mdflow.checkpoint import save_network
-from mdflow.commands.training import (
-    add_training_arguments,
-    build_config,
-    make_network,
-    open_held_out,
-    open_training_data,
-)
+from mdflow.commands.training import add_training_arguments, train_one
 from mdflow.config import PretrainConfig
-from mdflow.rundir import open_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,10 +15,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, then write network.safetensors into the run folder."""
-    config = build_config(PretrainConfig, arguments, network__name=arguments.network, network__init=arguments.init)
-    network = make_network(config.network, config)
-    dataset, held_out = open_training_data(config), open_held_out(config)
-    folder = open_run(config, arguments.resume, arguments.overwrite)
-    pretrain.run(config, network, dataset, held_out, folder)
-    save_network(folder.path / "network.safetensors", network)
-    print(f"Wrote {folder.path / 'network.safetensors'}.")
+    train_one(PretrainConfig, pretrain.run, arguments)

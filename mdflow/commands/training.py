@@ -1,12 +1,14 @@
 """What the training verbs share: flags, config, data, the network to start from."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from mdflow.config import Config, NetworkConfig, RunConfig, build
+from mdflow.checkpoint import save_network
+from mdflow.config import Config, NetworkConfig, PretrainConfig, RunConfig, SuperviseConfig, build
 from mdflow.data import open_datasets
 from mdflow.data.batches import Cached
 from mdflow.data.sample import Dataset
@@ -14,6 +16,7 @@ from mdflow.data.tolerant import Tolerant
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
+from mdflow.rundir import RunFolder, open_run
 from mdflow.training import pick_device
 
 HELD_OUT_SEED = 1_000_000  # added to the synthetic seed: scenes that no training sees
@@ -83,6 +86,21 @@ def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
             f"The crop {height}x{width} does not fit '{config.name}'; give a --size of multiples of {network.stride}."
         )
     return network.to(pick_device(run.device))
+
+
+def train_one(
+    kind: type[PretrainConfig] | type[SuperviseConfig],
+    train: Callable[[Any, FlowNetwork, Dataset, Dataset, RunFolder], None],
+    arguments: argparse.Namespace,
+) -> None:
+    """Train one network by `train` as the arguments say, then write network.safetensors into the run folder."""
+    config = build_config(kind, arguments, network__name=arguments.network, network__init=arguments.init)
+    network = make_network(config.network, config)
+    dataset, held_out = open_training_data(config), open_held_out(config)
+    folder = open_run(config, arguments.resume, arguments.overwrite)
+    train(config, network, dataset, held_out, folder)
+    save_network(folder.path / "network.safetensors", network)
+    print(f"Wrote {folder.path / 'network.safetensors'}.")
 
 
 def open_training_data(config: RunConfig) -> Dataset:

@@ -162,9 +162,7 @@ def label_planes(pair: Sample) -> Batch:
     """Flow 12 and its mask as tensors, unknown flow as zero; InputError if the pair has no labels."""
     if pair.flow12 is None:
         raise InputError(f"The pair {pair.name} has no flow to learn from; use mdflow pretrain for unlabelled frames.")
-    known = np.isfinite(pair.flow12).all(-1)
-    if pair.valid1 is not None:
-        known &= pair.valid1
+    known = pair.known1
     flow = np.where(known[..., None], pair.flow12, 0).astype(np.float32)
     return {"flow12": planes(flow), "valid1": planes(known[..., None])}
 

@@ -28,6 +28,12 @@ class Sample:
     visible2: np.ndarray | None = None
     foreground1: np.ndarray | None = None
 
+    @property
+    def known1(self) -> np.ndarray:
+        """Where flow12 is known and finite, (H,W) bool; the sample must have labels."""
+        finite = np.isfinite(self.flow12).all(axis=-1)
+        return finite if self.valid1 is None else finite & self.valid1
+
 
 class Dataset(Protocol):
     """A map-style dataset of pairs, in a fixed order."""
