@@ -29,6 +29,11 @@ def make_folder(path: Path) -> None:
         raise InputError(f"The folder '{path}' cannot be made: {error.strerror}.") from error
 
 
+def following_scale(flow: np.ndarray, before: float) -> float:
+    """The speed in pixels that has full colour in the next picture of a sequence; `before` is the last one's."""
+    return max(typical_speed(flow), SMALLEST_SCALE, SCALE_MEMORY * before)
+
+
 class Pictures(Protocol):
     """Where pictures of one kind go."""
 
@@ -118,8 +123,7 @@ class Results:
 
     def write_forward(self, name: str, flow12: np.ndarray) -> np.ndarray:
         """Write the forward flow (H,W,2) of a pair; return its picture."""
-        typical = max(typical_speed(flow12), SMALLEST_SCALE)
-        self.scale = self.fixed_scale or max(typical, SCALE_MEMORY * self.scale)
+        self.scale = self.fixed_scale or following_scale(flow12, self.scale)
         return self._write_flow("", name, flow12)
 
     def write_both(self, name: str, image1: np.ndarray, image2: np.ndarray, both: BothDirections) -> None:

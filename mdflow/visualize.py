@@ -51,7 +51,12 @@ def typical_speed(flow: np.ndarray) -> float:
 
 def occlusion_image(visible: np.ndarray) -> np.ndarray:
     """Mask (H,W), 1 = visible, as a picture: the occluded pixels are white."""
-    return _gray_to_rgb((255 * (1 - visible.astype(np.float32))).round().astype(np.uint8))
+    return gray_image(1 - visible.astype(np.float32))
+
+
+def gray_image(share: np.ndarray) -> np.ndarray:
+    """A map (H,W) in [0,1] as a picture from black to white."""
+    return _gray_to_rgb((255 * share).round().astype(np.uint8))
 
 
 def error_image(error: np.ndarray, valid: np.ndarray | None = None, largest: float = 10.0) -> np.ndarray:

@@ -35,6 +35,7 @@ ROWS = [
     (f"{PREDICT} a.png -o out", r"a\.png holds 1 frame\(s\); give two images, a folder"),
     (f"{PREDICT} one.mp4 -o out", r"one\.mp4 holds 1 frame\(s\); give two images, a folder"),
     (f"{PREDICT} text.mp4 -o out", r"text\.mp4 cannot be opened as a video"),
+    (f"{PREDICT} script.mp4 -o out", r"script\.mp4 cannot be opened as a video"),
     (f"{PREDICT} truncated.png a.png -o out", r"truncated\.png cannot be read as an image: it is truncated"),
     (f"{PREDICT} absurd.png a.png -o out", r"absurd\.png cannot be read .* claims an image of 60000x60000"),
     (f"{PREDICT} mixed -o out", r"'1' and '2' of mixed differ in size \(8x6 and 9x6\)"),
@@ -161,6 +162,7 @@ def make_files() -> None:
     Path("run").mkdir()
     Path("run/config.yaml").write_text("steps: 3")
     Path("text.mp4").write_text("no video at all")
+    Path("script.mp4").write_text("ffconcat version 1.0\nfile one.mp4\n")
     video = VideoFile(Path("one.mp4"), 25)
     video.write("", np.zeros((32, 32, 3), np.uint8))
     video.close()

@@ -17,6 +17,10 @@ from mdflow.errors import InputError
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".mov", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".wmv", ".flv")
 REMEMBERED_BYTES = 2**27
 
+# Containers that hold their frames themselves. FFmpeg also knows text files that name other files or addresses,
+# and takes them for what they are whatever their name: those are not opened.
+CONTAINERS = "mov,matroska,avi,mpeg,mpegvideo,mpegts,asf,flv,ogg,mxf,gif,yuv4mpegpipe"
+
 
 class Video:
     """A sequence of frames (H,W,3) uint8 RGB: len(video), video[number].
@@ -142,7 +146,7 @@ class Video:
 def open_video(path: Path) -> av.container.InputContainer:
     """The file opened for decoding its first video stream; InputError when there is none."""
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{path} cannot be opened as a video: {error.strerror or error}.") from error
     if not container.streams.video or container.streams.video[0].codec_context is None:
@@ -151,6 +155,12 @@ def open_video(path: Path) -> av.container.InputContainer:
     # Threads do not survive a fork: freeing a decoder or converter in a loader's worker would wait for ever.
     container.streams.video[0].codec_context.thread_count = 1
     return container
+
+
+def duration(path: Path) -> float | None:
+    """How many seconds the file says that it lasts, without reading its frames; None when it does not say."""
+    with open_video(path) as container:
+        return None if container.duration is None else container.duration / av.time_base
 
 
 def list_time_stamps(path: Path) -> tuple[list[int], list[int]]:
