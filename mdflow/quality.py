@@ -28,7 +28,7 @@ def label_free_scores(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Te
     flow, back = torch.cat([flow12, flow21]), torch.cat([flow21, flow12])
     inside = inside_frame(flow)
     visible = forward_backward(flow, back) * inside
-    distance = census(image, warp(other, flow, padding="border"), CENSUS_RADIUS)
+    distance = unexplained(image, other, flow)
     complete = inside_border(image, CENSUS_RADIUS).expand_as(visible)
     disagreement = (flow + warp(back, flow, padding="border")).norm(dim=1, keepdim=True)
     cost = visible * distance + (1 - visible) * CENSUS_OF_UNRELATED
@@ -39,3 +39,8 @@ def label_free_scores(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Te
         "score": masked_mean(cost, complete),
     }
     return {name: float(value) for name, value in scores.items()}
+
+
+def unexplained(image1: Tensor, image2: Tensor, flow12: Tensor) -> Tensor:
+    """The census distance (B,1,H,W), 7×7, that each pixel of image1 (B,3,H,W) keeps from where its flow leads."""
+    return census(image1, warp(image2, flow12, padding="border"), CENSUS_RADIUS)

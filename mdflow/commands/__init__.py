@@ -14,6 +14,7 @@ VERBS = {
     "quickstart": "the whole job in minutes on small synthetic scenes",
     "curate": "choose what of videos is worth learning from",
     "pretrain": "learn a network from unlabelled video",
+    "adapt": "make a network better on your own footage, without labels, and report it",
     "distill": "let a teacher and a student network teach each other on unlabelled video",
     "supervise": "train a network with labels",
     "evaluate": "measure a network on Sintel, KITTI and other labelled sets",

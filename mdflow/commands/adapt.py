@@ -1,0 +1,218 @@
+"""Adapt a network to your own footage, without labels: curation, pretraining, mutual distillation, a report."""
+
+import argparse
+import json
+import shlex
+import shutil
+from pathlib import Path
+from typing import Any
+
+from mdflow.adapt import Candidate, Shrunk, Stage, adapt, best, judged
+from mdflow.adapt_report import Account, write_report
+from mdflow.checkpoint import save_network
+from mdflow.commands.curate import clips_of, curate_all
+from mdflow.commands.predictor import UNTRAINED
+from mdflow.commands.training import make_network, open_training_data, parse_size
+from mdflow.config import Config, DistillConfig, PretrainConfig, build
+from mdflow.data import UNLABELLED, open_dataset, recognise
+from mdflow.data.batches import Cached
+from mdflow.data.curate import Rules
+from mdflow.data.curated import PAIRS_FILE, extract
+from mdflow.data.files import list_folders, list_images
+from mdflow.data.sample import Dataset
+from mdflow.errors import InputError
+from mdflow.evaluate import evaluate
+from mdflow.examine import Examiner
+from mdflow.networks import create
+from mdflow.rundir import open_run
+from teachers import WEIGHTS
+
+STEPS, SIZE, JUDGED_WIDTH = 400, [192, 256], 640
+TEXTS = ("network", "init", "student", "student_init", "steps", "rounds", "batch_size", "seed", "device")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `mdflow adapt`."""
+    parser.add_argument("sources", nargs="+", metavar="VIDEO", help="videos, folders of frames, dataset roots")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="the run folder")
+    parser.add_argument("--network", metavar="NAME", help="the network to adapt (default fastflownet)")
+    parser.add_argument("--init", metavar="FILE", help="its weights, shipped (the default), or untrained")
+    parser.add_argument("--student", metavar="NAME", help="the strong network beside it (default raft_small)")
+    parser.add_argument("--student-init", metavar="FILE", help="its weights; by default shipped ones if there are any")
+    parser.add_argument("--steps", type=int, help=f"of all stages together (default {STEPS})")
+    parser.add_argument("--rounds", type=int, help="how often student and network both learn (default 1)")
+    parser.add_argument("--batch-size", type=int, help="(default 2)")
+    parser.add_argument("--size", type=parse_size, metavar="HxW", help="what a network sees of a frame (192x256)")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--device", help="cpu, cuda, or auto")
+    parser.add_argument("--judge", nargs="+", default=[], metavar="ROOT", help="labelled sets to measure on, only")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="one setting of the stages")
+    parser.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stopped")
+    parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Adapt, then write network.safetensors and report.html into the run folder."""
+    tests = {root: open_labelled(root) for root in arguments.judge}
+    footage, roots = divided(arguments.sources)
+    configs = [config_of(kind, arguments, bool(footage), roots) for kind in (PretrainConfig, DistillConfig)]
+    network, student = make_network(configs[0].network, configs[0]), make_network(configs[1].student, configs[1])
+    folders = [open_run(config, arguments.resume, arguments.overwrite) for config in configs]
+    curated = curated_once(footage, arguments.out / "curated", arguments) if footage else []
+    dataset = open_training_data(configs[0])
+    held_out = Cached(Shrunk(dataset, JUDGED_WIDTH))
+    starts = [start_sentence(configs[0].network), start_sentence(configs[1].student)]
+    print("\n".join(starts), flush=True)
+    stages = [Stage(config, folder) for config, folder in zip(configs, folders, strict=True)]
+    candidates = adapt(*stages, network, student, dataset, held_out)
+    examine = Examiner(held_out, configs[0].score_pairs)
+    others = [judged("zero flow", create("zero"), examine), judged(f"the student, {student.name}", student, examine)]
+    scores = {root: measured([*others, *candidates], test) for root, test in tests.items()}
+    account = Account(command_of(arguments), starts, candidates, others, curated, scores)
+    result = best(candidates)
+    save_network(arguments.out / "network.safetensors", result.network)
+    shown = {"the footage": held_out} | tests
+    write_report(arguments.out / "report.html", account, [folder.path for folder in folders], shown)
+    print(
+        f"The result is '{result.name}': label-free score {candidates[0].figures['score']:.2f} at the start, ", end=""
+    )
+    print(f"{result.figures['score']:.2f} now.\nWrote {arguments.out}/network.safetensors and report.html.")
+
+
+def divided(sources: list[str]) -> tuple[list[Path], list[str]]:
+    """The clips to curate, and the dataset roots, which are used as they are."""
+    clips, roots = [], []
+    for source in sources:
+        path = Path(source)
+        if path.is_dir() and recognise(path) not in UNLABELLED:
+            roots.append(source)
+        elif path.is_dir() and (folders := [folder for folder in list_folders(path) if list_images(folder)]):
+            clips += folders
+        else:
+            clips += clips_of(path)
+    return clips, roots
+
+
+def config_of(kind: type[Config], arguments: argparse.Namespace, footage: bool, roots: list[str]) -> Config:
+    """A stage's config: a budget that a CPU can bear, then the flags, then those of --set that it knows."""
+    total, rounds = arguments.steps or STEPS, arguments.rounds or 1
+    if total < 2 * (1 + rounds) or rounds < 1:
+        raise InputError(f"{total} steps cannot be shared by {rounds} round(s); expected at least {2 * (1 + rounds)}.")
+    pretraining = kind is PretrainConfig
+    steps = total // 2 if pretraining else (total - total // 2) // (2 * rounds)
+    height, width = arguments.size or SIZE
+    settings: dict[str, Any] = {
+        "out": arguments.out / ("pretrain" if pretraining else "distill"),
+        "steps": steps,
+        "batch_size": arguments.batch_size or 2,
+        "score_every": max(total // 10, 1),
+        "panel_every": total,
+        "checkpoint_every": 50,
+        "data": {
+            "sources": ([str(arguments.out / "curated")] if footage else []) + roots,
+            "frame": [3 * height // 2, 3 * width // 2],
+        },
+        "augment": {"crop": [height, width]},
+    }
+    known = [setting for setting in arguments.set if belongs(setting, kind)]
+    networks = pretrain_settings(arguments) if pretraining else distill_settings(arguments, rounds)
+    return build(kind, None, known, **settings, **networks, seed=arguments.seed, device=arguments.device)
+
+
+def belongs(setting: str, kind: type[Config]) -> bool:
+    """Whether a --set is this stage's: one of the other stage alone is not."""
+    key = setting.partition("=")[0].partition(".")[0]
+    return key in kind.model_fields or key not in {**PretrainConfig.model_fields, **DistillConfig.model_fields}
+
+
+def pretrain_settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What pretraining alone has. Trained weights need no warm-up without occlusion, and small steps."""
+    start = init_of(arguments.init, shipped=True)
+    settings: dict[str, Any] = {"network": {"name": arguments.network or "fastflownet", "init": start}}
+    if start is not None:
+        settings |= {"loss": {"mask_from": 0.0, "forward_backward_from": 0.0}, "self_from": 0.3}
+        settings |= {"optimiser": {"learning_rate": 1e-4}}
+    return settings
+
+
+def distill_settings(arguments: argparse.Namespace, rounds: int) -> dict[str, Any]:
+    """What distillation alone has. After so few steps an untrained student knows less than its teacher."""
+    student = arguments.student or "raft_small"
+    start = init_of(arguments.student_init, shipped=(WEIGHTS / f"{student}.safetensors").exists())
+    teacher = {"name": arguments.network or "fastflownet", "init": init_of(arguments.init, shipped=True)}
+    options = {} if start is not None else {"iterations": 4} if "raft" in student else {}
+    return {
+        "teacher": teacher,
+        "student": {"name": student, "init": start, "options": options},
+        "rounds": rounds,
+        "labels": 1.0 if start is not None else 0.3,
+        "optimiser": {"learning_rate": 1e-4 if start is not None else 4e-4},
+    }
+
+
+def init_of(text: str | None, shipped: bool) -> str | None:
+    """The `init` of a NetworkConfig from a flag; None is from scratch."""
+    if text is None:
+        return "shipped" if shipped else None
+    return None if text == UNTRAINED else text
+
+
+def start_sentence(network: Any) -> str:
+    """Where a network's weights come from, for people."""
+    origins = {None: "from scratch: no weights were given or come with mdflow", "shipped": "from the shipped weights"}
+    origin = origins.get(network.init and str(network.init), f"from {network.init}")
+    return f"{network.name} starts {origin}."
+
+
+def open_labelled(root: str) -> Dataset:
+    """A dataset to measure on; InputError if it has no labels."""
+    dataset = open_dataset(root)
+    if dataset[0].flow12 is None:
+        raise InputError(f"'{root}' holds no true flow to judge by; give the root of a labelled set.")
+    return dataset
+
+
+def curated_once(clips: list[Path], folder: Path, arguments: argparse.Namespace) -> list[list[str]]:
+    """Curate the clips into `folder` unless an earlier start did; a row of the report for each clip."""
+    record = folder / "clips.json"
+    names = [str(clip) for clip in clips]
+    if arguments.overwrite and not arguments.resume and record.exists():
+        shutil.rmtree(folder)
+    if not (folder / PAIRS_FILE).exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write_text(json.dumps(names))
+        extract(curate_all(clips, Rules()), folder)
+    elif not record.exists() or json.loads(record.read_text()) != names:
+        raise InputError(f"'{folder}' was curated from other clips; repeat the same command to resume.")
+    reports = [
+        json.loads(path.read_text())
+        for path in sorted(folder.glob("*.json"))
+        if path.name not in (PAIRS_FILE, record.name)
+    ]
+    found = {report["source"]: report for report in reports}
+    return [curation_row(name, found.get(name)) for name in names]
+
+
+def curation_row(name: str, report: dict[str, Any] | None) -> list[str]:
+    """What curation kept of a clip."""
+    if report is None:
+        return [name, "", "0", "all of it: nothing could be learned from it"]
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(report["counts"].items())) or "nothing"
+    return [name, str(report["length"]), str(report["pair_count"]), reasons]
+
+
+def measured(networks: list[Candidate], test: Dataset) -> dict[str, dict[str, float]]:
+    """The figures of each network on a labelled set."""
+    return {one.name: evaluate(one.network, test, label_free=True) for one in networks}
+
+
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command line that does this again."""
+    parts = ["mdflow", "adapt", *arguments.sources, "-o", str(arguments.out)]
+    for name in TEXTS:
+        if getattr(arguments, name) is not None:
+            parts += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    if arguments.size:
+        parts += ["--size", "x".join(map(str, arguments.size))]
+    parts += ["--judge", *arguments.judge] if arguments.judge else []
+    return shlex.join(parts + [part for setting in arguments.set for part in ("--set", setting)])

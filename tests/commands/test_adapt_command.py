@@ -1,0 +1,87 @@
+"""`mdflow adapt`: from frames to weights and a report."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mdflow.commands import main
+from mdflow.data.io import write_flow, write_image
+from teachers import WEIGHTS, load
+
+SMALL = ["--steps", "4", "--size", "64x64", "--set", "score_pairs=2", "--set", "data.workers=0"]
+SMALL += ["--set", "batch_size=1", "--init", "untrained"]
+SMALL += ["--student", "fastflownet", "--student-init", "untrained"]
+
+
+def texture(width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (20, width // 4, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+
+
+@pytest.fixture
+def frames(tmp_path):
+    """A folder of frames of a texture that moves by three pixels."""
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(5):
+        write_image(folder / f"{number}.png", texture(200)[:, 3 * number : 3 * number + 100])
+    return folder
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """One labelled pair in FlyingChairs' layout."""
+    root = tmp_path / "labelled"
+    (root / "data").mkdir(parents=True)
+    for number in (1, 2):
+        write_image(root / "data" / f"00001_img{number}.ppm", texture(200)[:, 3 * number : 3 * number + 100])
+    flow = np.zeros((80, 100, 2), np.float32)
+    flow[..., 0] = -3
+    write_flow(root / "data" / "00001_flow.flo", flow)
+    return root
+
+
+def test_frames_become_weights_and_a_page_that_holds_everything(tmp_path, frames, labelled, capsys):
+    run = tmp_path / "run"
+    assert main(["adapt", str(frames), "-o", str(run), "--judge", str(labelled), *SMALL]) == 0
+    assert "fastflownet starts from scratch" in capsys.readouterr().out
+    assert load("fastflownet", run / "network.safetensors") is not None
+    page = (run / "report.html").read_text()
+    assert "Judged with the labels" in page and "EPE px" in page
+    assert page.count("<svg") == 2
+    assert page.count("data:image/jpeg") >= 2
+    # Nothing is loaded from elsewhere.
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
+    assert f"mdflow adapt {frames} -o {run} --init untrained" in page
+
+
+def test_a_run_goes_on_or_is_refused(tmp_path, frames, capsys):
+    run = tmp_path / "run"
+    command = ["adapt", str(frames), "-o", str(run), *SMALL]
+    assert main(command) == 0
+    before = load_file(run / "network.safetensors")
+    assert main(command) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main([*command, "--resume"]) == 0
+    after = load_file(run / "network.safetensors")
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    other = shutil.copytree(frames, tmp_path / "other")
+    assert main(["adapt", str(other), *command[2:], "--resume"]) == 2
+    assert "curated from other clips" in capsys.readouterr().err
+    assert main(["adapt", str(other), *command[2:], "--overwrite"]) == 0
+
+
+def test_a_labelled_root_is_adapted_to_without_its_labels(tmp_path, labelled):
+    run = tmp_path / "run"
+    assert main(["adapt", str(labelled), "-o", str(run), *SMALL]) == 0
+    assert not (run / "curated").exists()
+    assert '"supervised"' not in (run / "pretrain" / "metrics.jsonl").read_text()
+
+
+@pytest.mark.skipif(not (WEIGHTS / "fastflownet.safetensors").exists(), reason="no weights are shipped")
+def test_the_start_is_the_shipped_network(tmp_path, frames, capsys):
+    assert main(["adapt", str(frames), "-o", str(tmp_path / "run"), *SMALL, "--init", "shipped"]) == 0
+    assert "fastflownet starts from the shipped weights" in capsys.readouterr().out
