@@ -1,15 +1,18 @@
-"""A network in one .safetensors file: its weights, its name and its constructor's options."""
+"""A network in one .safetensors file: its weights and their checksum, its name and its constructor's options."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
+from mdflow.storage import write_whole
 
 
 def save_network(path: Path, network: FlowNetwork, half: bool = False) -> None:
@@ -20,10 +23,8 @@ def save_network(path: Path, network: FlowNetwork, half: bool = False) -> None:
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     if half:
         state = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
-    description = {"network": network.name, "options": json.dumps(network.options)}
-    partial = path.with_name(path.name + ".partial")
-    save_file(state, partial, metadata=description)
-    partial.replace(path)
+    description = {"network": network.name, "options": json.dumps(network.options), "sha256": digest(state)}
+    write_whole(path, save(state, metadata=description))
 
 
 def load_network(path: Path, **options: object) -> FlowNetwork:
@@ -47,7 +48,22 @@ def read_network(path: Path) -> tuple[str, dict[str, object], dict[str, Tensor]]
         raise InputError(f"Cannot read the weights '{path}': {error}.") from error
     if not {"network", "options"} <= description.keys():
         raise InputError(f"'{path}' does not say which network it holds; expected a file written by mdflow.")
-    return description["network"], json.loads(description["options"]), state
+    if description.get("sha256", known := digest(state)) != known:  # files of earlier versions have none
+        raise InputError(f"The weights '{path}' are damaged: they do not fit their checksum; get the file again.")
+    try:
+        options = json.loads(description["options"])
+    except ValueError as error:
+        raise InputError(f"'{path}' has options that cannot be read; expected a file written by mdflow.") from error
+    return description["network"], options, state
+
+
+def digest(state: dict[str, Tensor]) -> str:
+    """The SHA-256 of all weights with their names, as hexadecimal digits."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        total.update(name.encode() + b"\0")
+        total.update(state[name].contiguous().flatten().view(torch.uint8).numpy())
+    return total.hexdigest()
 
 
 def fit_weights(network: FlowNetwork, state: dict[str, Tensor], path: Path) -> None:

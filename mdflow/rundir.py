@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +11,47 @@ import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
-from mdflow.config import RunConfig, dump
+from mdflow.config import RunConfig, dump, read_yaml
 from mdflow.data.io import write_image
 from mdflow.errors import InputError
+from mdflow.pickled import read_pickled
+from mdflow.storage import write_whole, writing
+
+DIGEST = 32  # bytes of the SHA-256 that a checkpoint begins with
 
 
 class RunFolder:
-    """Where a run writes. Made by `open_run`."""
+    """Where a run writes. Made by `open_run`. Of each checkpoint the last `keep` are kept."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    writes = True
+
+    def __init__(self, path: Path, keep: int = 2) -> None:
+        self.path, self.keep = path, keep
         (path / "panels").mkdir(parents=True, exist_ok=True)
         (path / "checkpoints").mkdir(exist_ok=True)
         self.events = SummaryWriter(str(path))
 
     def log(self, stage: str, step: int, figures: dict[str, float]) -> None:
         """Append figures to metrics.jsonl and TensorBoard."""
-        with (self.path / "metrics.jsonl").open("a") as file:
-            file.write(json.dumps({"stage": stage, "step": step, **figures}) + "\n")
-        for name, value in figures.items():
-            self.events.add_scalar(f"{stage}/{name}", value, step)
+        metrics = self.path / "metrics.jsonl"
+        with writing(metrics):
+            with metrics.open("a") as file:
+                file.write(json.dumps({"stage": stage, "step": step, **figures}) + "\n")
+            for name, value in figures.items():
+                self.events.add_scalar(f"{stage}/{name}", value, step)
+
+    def forget(self, stage: str, step: int) -> None:
+        """Cut from metrics.jsonl what a stage logged after `step` steps were done, and a half line at the end.
+
+        A run resumed at that step logs it again.
+        """
+        metrics = self.path / "metrics.jsonl"
+        if not metrics.exists():
+            return
+        lines = metrics.read_bytes().splitlines(keepends=True)
+        kept = [line for line in lines if logged_before(line, stage, step)]
+        if kept != lines:
+            write_whole(metrics, b"".join(kept))
 
     def picture(self, stage: str, step: int, panel: np.ndarray) -> None:
         """Keep a panel (H,W,3) uint8 as PNG and in TensorBoard."""
@@ -39,22 +59,13 @@ class RunFolder:
         self.events.add_image(f"{stage}/panel", panel, step, dataformats="HWC")
 
     def save(self, state: dict[str, Any], name: str = "last") -> None:
-        """Write a checkpoint; the one before it stays until the new one is whole."""
+        """Write a checkpoint with its checksum; the ones before it stay until the new one is whole."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         content = buffer.getvalue()
         path = self.path / "checkpoints" / name
-        partial = path.with_name(path.name + ".partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(hashlib.sha256(content).digest() + content)
-                file.flush()
-                os.fsync(file.fileno())
-            if path.exists():
-                path.replace(path.with_name(path.name + ".previous"))
-            partial.replace(path)
-        except OSError as error:
-            raise InputError(f"Cannot write the checkpoint '{path}': {error.strerror}.") from error
+        older = [path.with_name(f"{name}.previous{number if number > 1 else ''}") for number in range(1, self.keep)]
+        write_whole(path, hashlib.sha256(content).digest() + content, older)
 
     def restore(self, name: str = "last") -> dict[str, Any] | None:
         """The newest whole checkpoint, or None if there is none; a damaged one is passed over, and said.
@@ -62,15 +73,31 @@ class RunFolder:
         Raises InputError when all there are are damaged.
         """
         path = self.path / "checkpoints" / name
-        found = [one for one in (path, path.with_name(path.name + ".previous")) if one.exists()]
+        older = sorted(path.parent.glob(f"{name}.previous*"), key=lambda one: int("0" + one.name.rpartition("s")[2]))
+        found = [one for one in (path, *older) if one.exists()]
         for candidate in found:
             content = candidate.read_bytes()
-            if hashlib.sha256(content[32:]).digest() == content[:32]:
-                return torch.load(io.BytesIO(content[32:]), map_location="cpu", weights_only=True)
+            if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
+                return read_pickled(content[DIGEST:], candidate)
             print(f"The checkpoint '{candidate}' is damaged; looking for the one before it.")
         if found:
             raise InputError(f"No checkpoint '{path}' is whole any more; use --overwrite to start anew.")
         return None
+
+
+def logged_before(line: bytes, stage: str, step: int) -> bool:
+    """Whether a line of metrics.jsonl is whole and tells of what was done before `step` steps of a stage were.
+
+    A loss is logged by the number of its step, an examination by how many steps were done.
+    """
+    try:
+        record = json.loads(line)
+        about, number = record["stage"], record["step"]
+    except (ValueError, TypeError, KeyError):
+        return False
+    if about == stage:
+        return number < step
+    return about != f"{stage}/held-out" or number <= step
 
 
 def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -> RunFolder:
@@ -94,17 +121,18 @@ def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -
             path / "metrics.jsonl",
         ]:
             old.unlink(missing_ok=True)
-    try:
-        folder = RunFolder(path)
-        record.write_text(dump(config))
-    except OSError as error:
-        raise InputError(f"Cannot write to '{path}': {error.strerror}.") from error
+    with writing(path):
+        folder = RunFolder(path, config.keep)
+    write_whole(record, dump(config).encode())
     return folder
 
 
 def differences(record: Path, config: RunConfig) -> str:
-    """Which settings differ from the recorded ones, "" if none do; the first few."""
-    before = flat(yaml.safe_load(record.read_text()))
+    """Which settings differ from the recorded ones, "" if none do; the first few.
+
+    A setting that the record does not know, because it is newer than the run, counts as its default.
+    """
+    before = flat(yaml.safe_load(dump(type(config)()))) | flat(read_yaml(record))
     now = flat(yaml.safe_load(dump(config)))
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     shown = [f"{key} {before.get(key)} -> {now.get(key)}" for key in changed[:3]]

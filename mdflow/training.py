@@ -2,7 +2,10 @@
 
 import copy
 import math
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,14 +18,13 @@ from mdflow.errors import InputError
 from mdflow.examine import Examination
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import RunFolder
+from mdflow.stopping import Stopped, stop_signal
+from mdflow.watch import Watch
 
-LARGEST_BAD_ROW = 20  # steps with a loss that is not finite, one after the other, before the run stops
 LOG_EVERY = 20
 
 # One training step: the batch (images float32 in [0,1]) and the share of the steps done -> the loss terms by name.
 Step = Callable[[Batch, float], dict[str, Tensor]]
-
-
 Examine = Callable[[FlowNetwork], Examination]
 
 
@@ -40,48 +42,80 @@ def fit(
 
     stream(start) gives the batches from a step on. A checkpoint of the same stage in the folder is resumed:
     with the same config it ends with the same weights as a run that was never stopped.
-    A step whose loss or gradient is not finite changes nothing; many in a row raise InputError.
+    A step whose loss or gradient is not finite changes nothing; many in a row raise InputError. SIGTERM
+    saves after the step at hand and raises mdflow.stopping.Stopped.
     """
     device = pick_device(config.device)
-    optimiser = torch.optim.AdamW(
-        [parameter for parameter in learner.parameters() if parameter.requires_grad],
-        lr=config.optimiser.learning_rate,
-        weight_decay=config.optimiser.weight_decay,
-    )
+    optimiser = make_optimiser(learner, config.optimiser)
     average = Average(learner, config.optimiser.ema)
     state = Progress(learner, average, optimiser, folder, stage)
+    watch = Watch(folder, stage, steps)
     start = state.resume()
     learner.train()
-    bad = 0
     batches = stream(start)
-    with tqdm(total=steps, initial=start, desc=stage, mininterval=1) as bar:
+    bar = tqdm(total=steps, initial=start, desc=stage, mininterval=1)
+    with stop_signal() as asked_to_stop, same_bits(config.deterministic), bar:
         for number in range(start, steps):
             batch = to_device(next(batches), device)  # before the seed: a loader that starts draws a number
             torch.manual_seed(config.seed * 1_000_003 + number)
             set_rate(optimiser, config.optimiser, number, steps)
             with precision(config, device):
                 terms = step(batch, number / steps)
-            if not terms:
-                raise InputError("Nothing to learn from: every term of the loss has the weight 0; give one a weight.")
-            loss = sum(terms.values())
-            bad = 0 if update(learner, loss, optimiser, config.optimiser.clip) else bad + 1
-            if not bad:
+            good = update(learner, total(terms), optimiser, config.optimiser.clip)
+            if good:
                 average.update(learner, number)
-            elif bad >= LARGEST_BAD_ROW:
-                raise InputError(
-                    f"The loss was not finite for {bad} steps in a row; the last good weights are in {folder.path}."
-                )
+            watch.step(number, good, batch, average.network)
+            finished, last = number + 1, number + 1 == steps
             bar.update()
-            if number % LOG_EVERY == 0 or number + 1 == steps:
-                bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
-                folder.log(stage, number, {name: float(value.detach()) for name, value in terms.items()})
-            finished = number + 1
-            if finished % config.score_every == 0 or finished == steps:
-                state.judge(examine, finished, picture=finished % config.panel_every == 0 or finished == steps)
-            if finished % config.checkpoint_every == 0 or finished == steps:
+            if number % LOG_EVERY == 0 or last:
+                report(bar, folder, stage, number, terms)
+            if finished % config.score_every == 0 or last:
+                figures = state.judge(examine, finished, picture=finished % config.panel_every == 0 or last)
+                watch.examined(finished, figures)
+            if finished % config.checkpoint_every == 0 or last or asked_to_stop():
                 state.save(finished)
+            if asked_to_stop():
+                raise Stopped(f"Stopped after step {finished} of {steps} of {stage}, and saved in '{folder.path}'.")
     learner.load_state_dict(average.network.state_dict())
     learner.eval()
+
+
+def make_optimiser(learner: FlowNetwork, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """AdamW, or Adam if not config.decoupled, for what of the network learns."""
+    learning = {name: parameter for name, parameter in learner.named_parameters() if parameter.requires_grad}
+    free = [name for name in learning if name.endswith("bias") and not config.decay_biases]
+    groups = [{"params": [parameter for name, parameter in learning.items() if name not in free]}]
+    if free:
+        groups.append({"params": [learning[name] for name in free], "weight_decay": 0.0})
+    kind = torch.optim.AdamW if config.decoupled else torch.optim.Adam
+    return kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """The sum of the terms; InputError if there are none."""
+    if not terms:
+        raise InputError("Nothing to learn from: every term of the loss has the weight 0; give one a weight.")
+    return sum(terms.values())
+
+
+def report(bar: tqdm, folder: RunFolder, stage: str, number: int, terms: dict[str, Tensor]) -> None:
+    """The terms of a step to the log, their sum to the progress bar."""
+    figures = {name: float(value.detach()) for name, value in terms.items()}
+    bar.set_postfix(loss=f"{sum(figures.values()):.3f}")
+    folder.log(stage, number, figures)
+
+
+@contextmanager
+def same_bits(wanted: bool) -> Iterator[None]:
+    """Within, torch takes only operations that give the same bits again, and warns of those that have no such form."""
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 class Average:
@@ -122,13 +156,23 @@ class Progress:
     def resume(self) -> int:
         """Load the stage's last checkpoint, if there is one; the number of steps it had done."""
         state = self.folder.restore(f"last_{self.stage}")
-        if state is None:
-            return 0
-        self.learner.load_state_dict(state["learner"])
-        self.average.network.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.best = state["best"]
-        return state["step"]
+        step = 0 if state is None else self.load(state)
+        self.folder.forget(self.stage, step)
+        return step
+
+    def load(self, state: dict[str, Any]) -> int:
+        """Take over a checkpoint; its step. Raises InputError if it is none of this network."""
+        try:
+            self.learner.load_state_dict(state["learner"])
+            self.average.network.load_state_dict(state["average"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.best, step = state["best"], state["step"]
+        except (KeyError, ValueError, RuntimeError, TypeError, AttributeError) as error:
+            raise InputError(
+                f"The checkpoint of {self.stage} in '{self.folder.path}' does not fit this network: "
+                f"{' '.join(str(error).split())[:200]}; use --overwrite to start anew."
+            ) from error
+        return step
 
     def save(self, step: int) -> None:
         """Write the stage's last checkpoint."""
@@ -143,8 +187,8 @@ class Progress:
             f"last_{self.stage}",
         )
 
-    def judge(self, examine: Examine, step: int, picture: bool) -> None:
-        """Examine the averaged network; keep it if it is the best so far."""
+    def judge(self, examine: Examine, step: int, picture: bool) -> dict[str, float]:
+        """Examine the averaged network, and keep it if it is the best so far; its figures."""
         with torch.no_grad():
             result = examine(self.average.network)
         self.folder.log(f"{self.stage}/held-out", step, result.figures)
@@ -153,6 +197,7 @@ class Progress:
         if result.score < self.best:
             self.best = result.score
             save_network(self.folder.path / "checkpoints" / f"best_{self.stage}.safetensors", self.average.network)
+        return result.figures
 
 
 def update(learner: FlowNetwork, loss: Tensor, optimiser: torch.optim.Optimizer, clip: float) -> bool:
@@ -169,13 +214,14 @@ def update(learner: FlowNetwork, loss: Tensor, optimiser: torch.optim.Optimizer,
 
 
 def set_rate(optimiser: torch.optim.Optimizer, config: OptimiserConfig, number: int, steps: int) -> None:
-    """Linear warm-up, constant, linear decay to `final` of the rate."""
+    """Linear warm-up, constant, linear decay to `final` of the rate; halved at each of `halve_at`."""
     done = (number + 1) / steps
     factor = 1.0
     if done < config.warm_up:
         factor = done / config.warm_up
     elif done > config.constant:
         factor = 1 - (1 - config.final) * (done - config.constant) / max(1 - config.constant, 1e-9)
+    factor *= 0.5 ** sum(done > share for share in config.halve_at)
     for group in optimiser.param_groups:
         group["lr"] = config.learning_rate * factor
 

@@ -1,15 +1,14 @@
 """What there is to know of a released checkpoint, and how its file is read."""
 
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mdflow.errors import InputError
+from mdflow.pickled import read_pickled
 
 State = dict[str, Tensor]
 
@@ -35,17 +34,9 @@ def read_release(path: Path) -> State:
     Only tensors are read; a file that asks to run code is refused with InputError.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"'{path}' is not a plain weight file: it is damaged or holds Python objects, which are never "
-            "executed here; expected a state dict of tensors, so save it again as one."
-        ) from error
+        content = read_pickled(path.read_bytes(), path)
     except OSError as error:
         raise InputError(f"Cannot read the weights '{path}': {error}.") from error
-    except Exception as error:
-        # Bytes that are no pickle make the unpickler fail in any way, by an IndexError for example.
-        raise InputError(f"'{path}' is no weight file, or a damaged one; expected a state dict.") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]

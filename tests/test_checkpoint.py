@@ -34,14 +34,30 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path, network, monkey
     save_network(path, network)
     before = path.read_bytes()
 
-    def half(state, file, metadata):
-        file.write_bytes(b"half")
+    def never_on_the_disk(descriptor):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mdflow.checkpoint.save_file", half)
+    monkeypatch.setattr("os.fsync", never_on_the_disk)
     with pytest.raises(KeyboardInterrupt):
         save_network(path, network)
     assert path.read_bytes() == before
+
+
+def test_a_flipped_bit_is_said(tmp_path, network):
+    path = tmp_path / "net.safetensors"
+    save_network(path, network)
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"net\.safetensors' are damaged: they do not fit their checksum"):
+        load_network(path)
+
+
+def test_files_without_a_checksum_are_read(tmp_path, network):
+    path = tmp_path / "net.safetensors"
+    description = {"network": "fastflownet", "options": json.dumps({"normalize": False})}
+    save_file(network.state_dict(), path, metadata=description)
+    assert load_network(path).normalize is False
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"\xff" * 100])
