@@ -88,7 +88,11 @@ class OptimiserConfig(Settings):
 
 
 class RunConfig(Settings):
-    """What all training verbs share. score_pairs: on how many held-out pairs a network is judged."""
+    """What all training verbs share. score_pairs: on how many held-out pairs a network is judged.
+
+    keep: how many checkpoints of a stage are kept. deterministic: only operations that give the same bits again,
+    where there are such.
+    """
 
     out: Path = Path("runs/run")
     steps: Count = 1000
@@ -96,7 +100,9 @@ class RunConfig(Settings):
     seed: int = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    deterministic: bool = False
     checkpoint_every: Count = 500
+    keep: Count = 2
     panel_every: Count = 250
     score_every: Count = 250
     score_pairs: Count = 8

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from mdflow.errors import InputError
+from mdflow.stopping import STATUS, Stopped
 
 VERBS = {
     "quickstart": "the whole job in minutes on small synthetic scenes",
@@ -24,7 +25,7 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit status: 0, or 2 for input that cannot be used."""
+    """Run one verb; return the exit status: 0, 2 for input that cannot be used, 143 when asked to stop (SIGTERM)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="mdflow", description="Optical flow learned from unlabelled video.")
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items()))
@@ -42,4 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"mdflow {verb}: {error}", file=sys.stderr)
         return 2
+    except Stopped as stop:
+        print(f"mdflow {verb}: {stop} The same command with --resume goes on.", file=sys.stderr)
+        return STATUS
     return 0

@@ -13,6 +13,7 @@ from mdflow.config import AugmentConfig, DataConfig
 from mdflow.data.order import runs_of, shuffled
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
+from mdflow.stopping import ignore_stop_signal
 
 Batch = dict[str, Tensor]
 
@@ -184,7 +185,7 @@ def batches(
         batch_sampler=sampler,
         num_workers=data.workers,
         prefetch_factor=4 if data.workers else None,
-        worker_init_fn=one_thread,
+        worker_init_fn=start_worker,
         # A forked worker inherits the locks of OpenCV's threads, and waits for them for ever.
         multiprocessing_context="spawn" if data.workers else None,
         pin_memory=torch.cuda.is_available(),
@@ -200,7 +201,8 @@ def readable(loader: DataLoader) -> Iterator[Batch]:
         raise InputError(str(error).strip().rpartition("InputError: ")[2]) from None
 
 
-def one_thread(_: int) -> None:
-    """A worker must not fight the training for cores."""
+def start_worker(_: int) -> None:
+    """A worker must not fight the training for cores, nor end before it."""
+    ignore_stop_signal()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
