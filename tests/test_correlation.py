@@ -1,16 +1,16 @@
 import pytest
 import torch
 
-from mdflow.correlation import (
-    TILE,
-    TiledCorrelation,
-    local_correlation,
-    plain_correlation,
-    square_displacements,
-    tiled_correlation,
-)
+from mdflow.banded_correlation import banded_correlation
+from mdflow.correlation import local_correlation, plain_correlation, square_displacements
+from mdflow.tiled_correlation import TILE, correlate_rows, tiled_correlation
 
-BACKENDS = [plain_correlation, tiled_correlation]
+
+def plain(features1, features2, radius):
+    return plain_correlation(features1, features2, radius, square_displacements(radius))
+
+
+BACKENDS = [plain, tiled_correlation, banded_correlation]
 SIZES = [(1, 1), (5, 7), (3, TILE), (4, TILE - 1), (6, TILE + 1), (2, 2 * TILE + 3)]
 
 
@@ -35,7 +35,7 @@ def by_loops(features1, features2, displacements):
 def test_every_backend_is_the_definition(backend, height, width):
     one, two = features(height, width)
     displacements = square_displacements(2)
-    found = backend(one, two, 2, displacements)
+    found = backend(one, two, 2)
     assert found.dtype == torch.float64
     assert (found - by_loops(one, two, displacements)).abs().max() < 1e-12
 
@@ -45,9 +45,9 @@ def test_every_backend_is_the_definition(backend, height, width):
 @pytest.mark.parametrize("radius", [1, 4])
 def test_every_backend_has_the_values_and_gradients_of_the_plain_one(backend, height, width, radius):
     results = []
-    for function in (plain_correlation, backend):
+    for function in (plain, backend):
         one, two = (each.requires_grad_() for each in features(height, width))
-        cost = function(one, two, radius, square_displacements(radius))
+        cost = function(one, two, radius)
         generator = torch.Generator().manual_seed(1)
         cost.backward(torch.randn(cost.shape, dtype=cost.dtype, generator=generator))
         results.append((cost.detach(), one.grad, two.grad))
@@ -57,15 +57,26 @@ def test_every_backend_has_the_values_and_gradients_of_the_plain_one(backend, he
 
 def test_the_tiled_backward_is_the_derivative():
     one, two = (each.requires_grad_() for each in features(2, 3, batch=1, channels=2))
-    assert torch.autograd.gradcheck(lambda a, b: TiledCorrelation.apply(a, b, 1), (one, two))
+    assert torch.autograd.gradcheck(lambda a, b: tiled_correlation(a, b, 1), (one, two))
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_chosen_displacements_come_in_the_order_they_were_given(backend):
+def test_the_compiler_is_told_the_truth_about_the_tiled_operator():
+    rows1 = torch.randn(2, 6, TILE, 3, requires_grad=True)
+    rows2 = torch.randn(2, 6, TILE + 2, 3, requires_grad=True)
+    tests = (
+        "test_schema",
+        "test_autograd_registration",
+        "test_faketensor",
+    )
+    assert set(torch.library.opcheck(correlate_rows, (rows1, rows2, 1), test_utils=tests).values()) == {"SUCCESS"}
+
+
+@pytest.mark.parametrize("correlate", [local_correlation, plain_correlation])
+def test_chosen_displacements_come_in_the_order_they_were_given(correlate):
     one, two = features(4, 6)
     chosen = [(2, 0), (0, 0), (-1, 2), (0, 0)]
-    found = backend(one, two, 2, chosen)
-    everything = plain_correlation(one, two, 2, square_displacements(2))
+    found = correlate(one, two, 2, chosen)
+    everything = plain(one, two, 2)
     indices = [square_displacements(2).index(step) for step in chosen]
     assert torch.allclose(found, everything[:, indices], atol=1e-12)
 
@@ -84,12 +95,12 @@ def test_both_uses_give_the_same_values(needs_gradient):
     one, two = (each.float().requires_grad_(needs_gradient) for each in features(5, 20))
     found = local_correlation(one, two, 3)
     assert found.requires_grad == needs_gradient
-    expected = plain_correlation(one.double(), two.double(), 3, square_displacements(3))
+    expected = plain(one.double(), two.double(), 3)
     assert (found.double() - expected).abs().max() < 1e-6
 
 
 def test_half_precision_features_are_correlated_in_float32():
     one, two = (each.bfloat16().requires_grad_() for each in features(5, 20))
-    found = tiled_correlation(one, two, 2, square_displacements(2))
+    found = tiled_correlation(one, two, 2)
     assert found.dtype == torch.float32
-    assert (found - plain_correlation(one.float(), two.float(), 2, square_displacements(2))).abs().max() < 1e-6
+    assert (found - plain(one.float(), two.float(), 2)).abs().max() < 1e-6
