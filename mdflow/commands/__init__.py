@@ -20,6 +20,7 @@ VERBS = {
     "supervise": "train a network with labels",
     "evaluate": "measure a network on Sintel, KITTI and other labelled sets",
     "predict": "flow of a pair, a folder of frames or a video",
+    "demo": "a page in the browser: drop a video or images, see flow, occlusion and confidence",
     "networks": "list the networks, what they cost and which checkpoints are known",
 }
 

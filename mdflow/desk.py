@@ -1,0 +1,136 @@
+"""What happens behind the page: footage and networks come in, folders of pictures go out. It knows no web server."""
+
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from mdflow.checkpoint import load_network
+from mdflow.data.io import write_image
+from mdflow.data.synthetic import Synthetic
+from mdflow.errors import InputError
+from mdflow.footage import Footage
+from mdflow.inference import Predictor
+from mdflow.networks.network import FlowNetwork
+from mdflow.upload import Limits, excerpt, open_upload, without_folders
+from mdflow.viewing import Viewing, estimate
+
+IMAGES_A_SECOND = 8.0
+LARGEST_RESULT = 2 * 10**9
+"""Bytes of flow that one look may leave on disk."""
+BYTES_A_VECTOR = 8
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks for: which frames of which files, how large, and one or two networks by name."""
+
+    paths: Sequence[Path]
+    networks: Sequence[str]
+    first: int = 0
+    count: int = 60
+    longest: int = 512
+
+
+class Desk:
+    """Serves wishes. `networks` are those offered to everyone; results go to folders below `folder`."""
+
+    def __init__(
+        self, networks: dict[str, FlowNetwork], folder: Path, limits: Limits, device: torch.device | None = None
+    ) -> None:
+        self.networks = networks
+        self.folder = folder
+        self.limits = limits
+        self.device = device
+
+    def describe(self, paths: Sequence[Path]) -> str:
+        """A sentence on what was dropped; InputError for what cannot be used."""
+        with_names = self.open(paths)
+        frame = with_names.frames[0]
+        size = f"{len(with_names.names)} frames of {frame.shape[1]}×{frame.shape[0]} pixels"
+        rate = with_names.rate
+        return f"{size}, {rate:.4g} a second." if rate else f"{size}."
+
+    def open(self, paths: Sequence[Path]) -> Footage:
+        """The footage; InputError calls the files by their own names."""
+        try:
+            return open_upload(paths, self.limits)
+        except InputError as error:
+            raise InputError(without_folders(str(error), paths)) from error
+
+    def look(self, wish: Wish, own: dict[str, FlowNetwork] | None = None) -> Iterator[Viewing]:
+        """The view of the wish, again after every pair and, finished, at the end.
+
+        `own` are networks that this person brought. Raises InputError for a wish that cannot be met.
+        """
+        networks = self.choose(wish.networks, own or {})
+        footage = excerpt(self.open(wish.paths), wish.first, wish.count, wish.longest, self.limits)
+        height, width = footage.frames[0].shape[:2]
+        needed = (len(footage.names) - 1) * height * width * BYTES_A_VECTOR * len(networks)
+        if needed > LARGEST_RESULT:
+            raise InputError(
+                f"The flow would take {needed / 1e9:.1f} GB, and one look may take {LARGEST_RESULT / 1e9:.0f} GB; "
+                "choose fewer frames or smaller ones."
+            )
+        try:
+            yield from self.fill(footage, wish, networks)
+        except InputError as error:
+            raise InputError(without_folders(str(error), wish.paths)) from error
+
+    def fill(self, footage: Footage, wish: Wish, networks: dict[str, FlowNetwork]) -> Iterator[Viewing]:
+        """The growing view of a footage through some networks."""
+        predictors = [Predictor(network, device=self.device) for network in networks.values()]
+        view = Viewing(
+            folder=self.folder / secrets.token_hex(16),
+            title=Path(wish.paths[0]).stem,
+            networks=list(networks),
+            rate=footage.rate or IMAGES_A_SECOND,
+            total=len(footage.names) - 1,
+        )
+        with view:
+            for name, image1, image2 in footage.pairs():
+                view.write(name, image1, image2, [estimate(each, image1, image2) for each in predictors])
+                yield view
+        yield view
+
+    def choose(self, names: Sequence[str], own: dict[str, FlowNetwork]) -> dict[str, FlowNetwork]:
+        """The networks of these names, each once."""
+        known = {**self.networks, **own}
+        unknown = [name for name in names if name not in known]
+        if unknown or not names:
+            named = f"'{unknown[0]}' is not one of the networks here" if unknown else "No network was chosen"
+            raise InputError(f"{named}; choose from {', '.join(known)}.")
+        return {name: known[name] for name in names}
+
+    def forget(self, view: Viewing | None) -> None:
+        """Remove the files of a view."""
+        if view is not None:
+            shutil.rmtree(view.folder, ignore_errors=True)
+
+
+def read_weights(path: Path) -> tuple[str, FlowNetwork]:
+    """(name to show, network) of a .safetensors file that mdflow wrote; InputError for any other file."""
+    if path.suffix.lower() != ".safetensors":
+        raise InputError(
+            f"{path.name} is no .safetensors file, the only kind that the page opens; "
+            f"for a published one start it with `mdflow demo --network NAME={path.name}`."
+        )
+    try:
+        network = load_network(path)
+    except InputError as error:
+        raise InputError(without_folders(str(error), [path])) from error
+    return f"{network.name}, {path.stem}", network
+
+
+def made_up_images(folder: Path, frames: int = 10, size: tuple[int, int] = (216, 384), seed: int = 3) -> list[Path]:
+    """Image files of a synthetic scene, for those who have no footage at hand."""
+    scene = Synthetic(length=1, frames=frames, size=size, motion=(5.0, 6.0), seed=seed, texture_count=8)
+    samples = [scene[index] for index in range(len(scene))]
+    images = [sample.image1 for sample in samples] + [samples[-1].image2]
+    paths = [folder / f"scene_{number:02d}.png" for number in range(frames)]
+    for path, image in zip(paths, images, strict=True):
+        write_image(path, image)
+    return paths
