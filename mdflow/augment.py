@@ -34,8 +34,12 @@ class Geometry:
         return sample(image, self.points(self.to_source2), padding="border")
 
     def mask1(self, mask: Tensor) -> Tensor:
-        """A mask (B,1,H,W) of frame 1 in the crop; 0 wherever one of the pixels it comes from is 0 or outside."""
-        return (sample(mask.float(), self.points(self.to_source1)) > 0.999).float()
+        """A mask (B,1,H,W) of frame 1 in the crop; 0 wherever one of the pixels it comes from is 0 or outside.
+
+        Masks of weights too: where all of these pixels count, the weight between them.
+        """
+        solid, weight = sample(torch.cat([mask > 0, mask], dim=1).float(), self.points(self.to_source1)).split(1, 1)
+        return torch.where(solid > 0.999, weight / solid, 0)
 
     def flow12(self, flow: Tensor) -> Tensor:
         """Flow 12 (B,2,H,W) in the crop, in its pixels: where x goes, seen by the second frame's transform."""

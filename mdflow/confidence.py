@@ -13,16 +13,16 @@ CENSUS_RADIUS = 3
 
 @torch.no_grad()
 def reliable_mask(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor, config: ConfidenceConfig) -> Tensor:
-    """Pixels of frame 1 (B,1,H,W) whose label flow12 is trusted: visible, and census distance at most τ.
+    """The trust in the label flow12 of frame 1's pixels (B,1,H,W): visible, and census distance at most τ.
 
     M = O · 1[census(I1, warp(I2, flow)) ≤ τ] (MDFlow, Kong & Yang 2022). τ is not published: `threshold` is
     an absolute one, out of 46.8; `quantile` one drawn from each image's visible pixels. The strictest
-    of those that are set counts.
+    of those that are set counts. `soft` trusts by degrees: what remains gets the weight exp(−census / soft).
     """
     visible = torch.ones_like(flow12[:, :1])
     if config.occlusion:
         visible = forward_backward(flow12, flow21) * inside_frame(flow12)
-    if config.threshold is None and config.quantile is None:
+    if config.threshold is None and config.quantile is None and config.soft is None:
         return visible
     distance = census(image1, warp(image2, flow12, padding="border"), CENSUS_RADIUS)
     mask = visible
@@ -30,6 +30,8 @@ def reliable_mask(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor
         mask = mask * (distance <= config.threshold)
     if config.quantile is not None:
         mask = mask * (distance <= image_quantile(distance, visible, config.quantile))
+    if config.soft is not None:
+        mask = mask * torch.exp(-distance / config.soft)
     return mask * inside_border(mask, CENSUS_RADIUS)
 
 

@@ -158,11 +158,15 @@ class SupervisedConfig(Settings):
 
 
 class ConfidenceConfig(Settings):
-    """The reliable mask: τ as an absolute census distance (at most 46.8) or a quantile of each image; None = off."""
+    """The reliable mask: τ as an absolute census distance (at most 46.8) or a quantile of each image; None = off.
+
+    soft: the scale of a weight that falls with the census distance, to be used in place of τ or with it.
+    """
 
     occlusion: bool = True
     threshold: float | None = None
     quantile: Share | None = 0.9
+    soft: Positive | None = None
 
 
 class SuperviseConfig(RunConfig):

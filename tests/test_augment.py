@@ -210,3 +210,15 @@ def test_mixed_precision_does_not_round_coordinates():
                 found.append((geometry.to_source2, geometry.points(geometry.to_source1), geometry.flow12(flow)))
         for exact, rounded in zip(*found, strict=True):
             assert torch.allclose(exact, rounded, atol=1e-3)
+
+
+def test_weights_travel_like_a_picture_where_they_count():
+    torch.manual_seed(3)
+    geometry = draw_geometry(4, FRAME, plain(rotation=30, zoom=(-0.3, 0.8)), CPU)
+    weight = smooth(*FRAME)[:, :1].clamp(0.05, 1)
+    whole = geometry.mask1(torch.ones_like(weight)).bool()
+    assert 0.3 < whole.float().mean() < 1
+    found = geometry.mask1(weight)
+    assert torch.allclose(found[whole], geometry.image1(weight)[whole], atol=1e-3)
+    assert not found[~whole].any()
+    assert set(geometry.mask1((weight > 0.3).float()).unique().tolist()) == {0.0, 1.0}

@@ -84,3 +84,13 @@ def test_a_quantile_is_taken_where_the_weight_is_set():
     values = torch.arange(8.0).view(2, 1, 2, 2)
     weight = torch.tensor([[1.0, 1, 1, 0], [0, 0, 0, 0]]).view(2, 1, 2, 2)
     assert image_quantile(values, weight, 0.5).flatten().tolist() == [1, 7]
+
+
+def test_a_soft_weight_falls_with_the_census_distance():
+    """What looks right counts nearly whole, what looks wrong hardly, and nothing in between is cut."""
+    soft = reliable_mask(*labels_with_a_mistake(), ConfidenceConfig(quantile=None, soft=2.0))
+    hard = reliable_mask(*labels_with_a_mistake(), ConfidenceConfig(quantile=None, threshold=5.0))
+    assert soft[inner(soft)].min() > 0.9
+    assert soft[..., 14:24, 12:24].mean() < 0.05
+    assert len(soft.unique()) > 100
+    assert soft[hard == 1].min() > torch.exp(torch.tensor(-5.0 / 2.0)) - 1e-6

@@ -1,0 +1,271 @@
+"""What each part of the method is worth: rows of equal steps from one start, each seed a line of JSON, then a table.
+
+python benchmarks/ablation.py --network RUN/checkpoints/best_pretrain.safetensors --student RUN/student.safetensors \
+    -o OUT [--steps 120] [--seeds 0 1 2] [--size 128x128] [--rows 1 3] [--test NAME=ROOT ...] [--table]
+
+RUN is a folder of `mdflow quickstart`. OUT/results.jsonl keeps what is done: the same command goes on where it stopped.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mdflow import distill, pretrain
+from mdflow.checkpoint import load_network
+from mdflow.commands.training import HELD_OUT_SEED, parse_size
+from mdflow.config import DistillConfig, PretrainConfig, build
+from mdflow.data import open_dataset
+from mdflow.data.batches import Batch, Cached, batches
+from mdflow.data.mixture import Mixture
+from mdflow.data.sample import Dataset, Sample
+from mdflow.data.synthetic import Synthetic
+from mdflow.evaluate import evaluate
+from mdflow.examine import Examiner
+from mdflow.networks.network import FlowNetwork
+from mdflow.rundir import open_run
+from mdflow.training import fit
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+TESTS = [f"rendered={SHARED}/Rendered", f"real={SHARED}/Middlebury", f"real={SHARED}/Sintel"]
+NO_COLOUR = {"augment.colour": 0.0}
+NO_ERASER = {"augment.eraser": 0.0}
+NO_GEOMETRY = {
+    "augment.flip_horizontal": 0.0,
+    "augment.flip_vertical": 0.0,
+    "augment.zoom": [0.0, 0.0],
+    "augment.stretch": 0.0,
+    "augment.rotation": 0.0,
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: who learns, in which way, and what differs from the defaults.
+
+    turns: of which its steps are made, in equal parts; "pretrain" (the network alone), "student" (taught by the
+    network), "network" (taught by the student). The one that learns last is judged.
+    """
+
+    name: str
+    turns: tuple[str, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+STUDENT, BOTH = ("student",), ("student", "network")
+ROWS = (
+    Row("1 network: unsupervised only", ("pretrain",), {"self_weight": 0.0}),
+    Row("2 network: and its own flow, augmented", ("pretrain",), {"self_weight": 0.1, "self_from": 0.0}),
+    Row("3 student: labels without a mask", STUDENT, {"confidence.occlusion": False, "confidence.quantile": None}),
+    Row("3 student: occlusion mask", STUDENT, {"confidence.quantile": None}),
+    Row("3 student: reliable mask", STUDENT),
+    Row("4 student: no augmentation", STUDENT, NO_COLOUR | NO_GEOMETRY | NO_ERASER),
+    Row("4 student: no colour", STUDENT, NO_COLOUR),
+    Row("4 student: no geometry", STUDENT, NO_GEOMETRY),
+    Row("4 student: no eraser", STUDENT, NO_ERASER),
+    Row("5 network: student's labels only", ("network",), {"unsupervised": 0.0}),
+    Row("5 network: labels and unsupervised", ("network",)),
+    Row("6 network: one round", BOTH),
+    Row("6 network: two rounds", 2 * BOTH),
+    Row("6 network: three rounds", 3 * BOTH),
+    Row("6 network: one round, no average", BOTH, {"optimiser.ema": 0.0}),
+    Row("6 student: soft weight for τ", STUDENT, {"confidence.quantile": None, "confidence.soft": 10.0}),
+)
+
+
+class Labelled:
+    """Up to `most` pairs with labels, spread over a dataset."""
+
+    def __init__(self, dataset: Dataset, most: int) -> None:
+        self.name, self.dataset = dataset.name, dataset
+        labelled = [number for number in range(len(dataset)) if dataset[number].flow12 is not None]
+        places = np.linspace(0, len(labelled) - 1, min(most, len(labelled))).astype(int)
+        self.numbers = [labelled[place] for place in places]
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[self.numbers[index]]
+
+
+def main() -> None:
+    """Run the rows that are missing, then print the table."""
+    arguments = parse()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    results = arguments.out / "results.jsonl"
+    if not arguments.table:
+        run_missing(arguments, results)
+    print(table(read_results(results)))
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", type=Path, required=True, help="the light network's start")
+    parser.add_argument("--student", type=Path, required=True, help="the strong network's start")
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=120, help="of every row")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--size", type=parse_size, default=[128, 128], metavar="HxW")
+    parser.add_argument("--batch-size", type=int, default=2)
+    parser.add_argument("--scenes", type=int, default=120, help="synthetic pairs to learn from")
+    parser.add_argument("--pairs", type=int, default=32, help="pairs of a test set at most")
+    parser.add_argument("--test", nargs="+", default=TESTS, metavar="NAME=ROOT", help="labelled sets to measure on")
+    parser.add_argument("--rows", nargs="+", default=[""], help="only rows whose names start so")
+    parser.add_argument("--table", action="store_true", help="only print what is there")
+    return parser.parse_args()
+
+
+def run_missing(arguments: argparse.Namespace, results: Path) -> None:
+    """Each row and seed that has no line yet; seeds outermost, so that a stopped run has whole tables."""
+    done = {(line["row"], line["seed"]) for line in read_results(results)}
+    rows = [row for row in ROWS if row.name.startswith(tuple(arguments.rows))]
+    training, tests = Cached(synthetic(arguments.scenes, 0)), open_tests(arguments)
+    for name, file in (("start: network", arguments.network), ("start: student", arguments.student)):
+        if (name, 0) not in done:
+            record(results, {"row": name, "seed": 0} | figures(load_network(file), tests))
+    for seed in arguments.seeds:
+        for row in rows:
+            if (row.name, seed) not in done:
+                learner = run_row(row, seed, arguments, training, tests["synthetic"])
+                line = {"row": row.name, "seed": seed, "steps": arguments.steps, "size": arguments.size}
+                record(results, line | figures(learner, tests))
+
+
+def synthetic(length: int, seed: int) -> Synthetic:
+    """Small scenes, those of the quick start."""
+    return Synthetic(length, (128, 192), motion=(1.0, 6.0), seed=seed, camera=0.3, appearance=False)
+
+
+def open_tests(arguments: argparse.Namespace) -> dict[str, Dataset]:
+    """The test sets by name, in memory: synthetic scenes that no row sees, and those roots that are there."""
+    found: dict[str, list[Dataset]] = {"synthetic": [synthetic(arguments.pairs, HELD_OUT_SEED)]}
+    for test in arguments.test:
+        name, _, root = test.partition("=")
+        if Path(root).exists():
+            found.setdefault(name, []).append(Labelled(open_dataset(root), arguments.pairs))
+    return {name: Cached(Mixture(sets) if len(sets) > 1 else sets[0]) for name, sets in found.items()}
+
+
+def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, PretrainConfig | DistillConfig]:
+    """The settings of each turn, by the turn's place and name."""
+    height, width = arguments.size
+    steps = arguments.steps // len(row.turns)
+    shared = {
+        "batch_size": arguments.batch_size,
+        "precision": "bfloat16",
+        "steps": steps,
+        "seed": seed,
+        "score_every": max(steps // 2, 1),
+        "panel_every": steps,
+        "checkpoint_every": steps,
+        "score_pairs": min(arguments.pairs, 8),
+        "data": {"frame": [128, 192], "workers": 0},
+        "augment": {"crop": [height, width], "colour": 0.5, "rotation": 5.0, "stretch": 0.1, "zoom": [-0.1, 0.3]}
+        | {"eraser_size": [height / 8, height / 4]},
+        "loss": {"census_radius": 2, "smooth1": 2.0, "edge": 20.0, "mask_from": 0.0, "forward_backward_from": 0.0},
+        "optimiser": {"learning_rate": 2e-4},
+    }
+    settings = [f"{key}={json.dumps(value)}" for key, value in row.settings.items()]
+    folder = f"{row.name.replace(' ', '_').replace(':', '')}_{seed}"
+    return {
+        f"{place}_{turn}": build(
+            PretrainConfig if turn == "pretrain" else DistillConfig,
+            None,
+            settings,
+            **shared | {"data": dict(shared["data"])},
+            out=arguments.out / "runs" / folder / f"{place}_{turn}",
+        )
+        for place, turn in enumerate(row.turns)
+    }
+
+
+def run_row(row: Row, seed: int, arguments: argparse.Namespace, training: Dataset, held_out: Dataset) -> FlowNetwork:
+    """Train as the row says; the network that learned last."""
+    network, student = load_network(arguments.network), load_network(arguments.student)
+    ways: dict[str, tuple[FlowNetwork, Callable[..., Any]]] = {
+        "pretrain": (network, partial(pretrain.pretrain_step, network)),
+        "student": (student, partial(distill.teach_student, network, student)),
+        "network": (network, partial(distill.teach_teacher, student, network)),
+    }
+    print(f"{row.name}, seed {seed}", flush=True)
+    for place, (name, config) in enumerate(configs(row, seed, arguments).items()):
+        learner, way = ways[name.partition("_")[2]]
+        take_turn(learner, partial(way, config), config, 1000 * place, training, held_out)
+    return learner
+
+
+def take_turn(
+    learner: FlowNetwork,
+    step: Callable[[Batch, float], dict[str, torch.Tensor]],
+    config: PretrainConfig | DistillConfig,
+    shift: int,
+    training: Dataset,
+    held_out: Dataset,
+) -> None:
+    """One learner's steps; `shift` gives each turn batches of its own."""
+    fit(
+        learner=learner,
+        step=step,
+        stream=lambda start: batches(
+            training, config.data, config.augment, config.batch_size, config.seed + shift, start, labels=False
+        ),
+        examine=Examiner(held_out, config.score_pairs),
+        config=config,
+        steps=config.steps,
+        folder=open_run(config, overwrite=True),
+        stage="turn",
+    )
+
+
+def figures(network: FlowNetwork, tests: Mapping[str, Dataset]) -> dict[str, float]:
+    """EPE by test set, and on the synthetic one the occluded part and the label-free score."""
+    found = {name: evaluate(network, test, label_free=name == "synthetic") for name, test in tests.items()}
+    own = found["synthetic"]
+    extra = {"occluded": own["epe_unmatched"], "score": own["score"]}
+    return {name: one["epe"] for name, one in found.items()} | extra
+
+
+def record(results: Path, line: dict[str, Any]) -> None:
+    """Append a line of JSON."""
+    with results.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def read_results(results: Path) -> list[dict[str, Any]]:
+    """The lines that are there."""
+    return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
+
+
+def table(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Markdown: mean ± standard deviation over the seeds of each row."""
+    about = ("row", "seed", "steps", "size")
+    keys = list(dict.fromkeys(key for line in lines for key in line if key not in about))
+    names = ["start: network", "start: student", *(row.name for row in ROWS)]
+    rows = [(name, [line for line in lines if line["row"] == name]) for name in names]
+    return "\n".join(
+        ["| row | seeds | " + " | ".join(keys) + " |", "|---" * (2 + len(keys)) + "|"]
+        + [
+            f"| {name} | {len(found)} | " + " | ".join(spread([line[key] for line in found]) for key in keys) + " |"
+            for name, found in rows
+            if found
+        ]
+    )
+
+
+def spread(values: Sequence[float]) -> str:
+    """ "mean ± deviation", of one value the value."""
+    mean = f"{statistics.mean(values):.3f}"
+    return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
+
+
+if __name__ == "__main__":
+    main()
