@@ -40,11 +40,13 @@ class DataConfig(Settings):
     """Where frames come from: paths (each may end in :weight) or "synthetic", and how they reach the network.
 
     frame: what the loader cuts out, (height, width); resize: first shrink frames so that they just cover
-    it. cache: keep decoded frames in memory after the first epoch, for sets that fit. unreadable: the share of
-    samples that may be skipped as unreadable before the run stops.
+    it. held_out: what the run is judged on; without it synthetic scenes that it does not see, or its own pairs. cache:
+    keep decoded frames in memory after the first epoch, for sets that fit. unreadable: the share of samples that may
+    be skipped as unreadable before the run stops.
     """
 
     sources: tuple[str, ...] = ("synthetic",)
+    held_out: tuple[str, ...] = ()
     frame: Size = (256, 320)
     resize: bool = True
     cache: bool = False
@@ -76,13 +78,20 @@ class AugmentConfig(Settings):
 
 
 class OptimiserConfig(Settings):
-    """AdamW with warm-up, a constant part and a linear decay to `final` of the rate."""
+    """AdamW with warm-up, a constant part and a linear decay to `final` of the rate.
+
+    warm_up equal to constant is the one-cycle schedule. halve_at: shares of the run after each of which the rate is
+    halved. decoupled: False is Adam, whose weight decay is a part of the gradient. decay_biases: biases decay too.
+    """
 
     learning_rate: Annotated[float, Field(gt=0)] = 4e-4
     weight_decay: Weight = 1e-5
     warm_up: Share = 0.02
     constant: Share = 0.6
     final: Share = 0.05
+    halve_at: tuple[Share, ...] = ()
+    decoupled: bool = True
+    decay_biases: bool = True
     clip: Annotated[float, Field(gt=0)] = 1.0
     ema: Share = 0.999
 
@@ -151,10 +160,22 @@ class UnsupervisedConfig(Settings):
 
 
 class SupervisedConfig(Settings):
-    """The supervised term: exponent 1 is the endpoint error, 0.4 its robust form; γ over outputs."""
+    """The supervised term: the distance of a network's flows to the truth, in pixels of full size.
+
+    exponent: 1 is the distance itself, 0.4 its robust form; unit: what the distance is counted in (FlowNet's div_flow:
+    20). gamma: the weights of the outputs, γ^(n−1−i), or level_weights: one for each output, 0 = not judged.
+    full_size: coarse flows are first brought to full size; else the truth to theirs. reduction: over the pixels of
+    an output. largest: faster pixels are not judged.
+    """
 
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.8
+    level_weights: tuple[Weight, ...] = ()
+    distance: Literal["euclidean", "l1"] = "euclidean"
     exponent: Annotated[float, Field(gt=0, le=1)] = 1.0
+    unit: Positive = 1.0
+    full_size: bool = False
+    reduction: Literal["mean", "sum"] = "mean"
+    largest: Positive | None = None
 
 
 class ConfidenceConfig(Settings):
@@ -170,10 +191,14 @@ class ConfidenceConfig(Settings):
 
 
 class SuperviseConfig(RunConfig):
-    """Training with labels, for a network's own published recipe and for the synthetic set."""
+    """Training with labels, for a network's own published recipe and for the synthetic set.
+
+    freeze_batch_norm: batch normalisation keeps its statistics, as in fine-tuning with small batches.
+    """
 
     network: NetworkConfig = NetworkConfig()
     loss: SupervisedConfig = SupervisedConfig()
+    freeze_batch_norm: bool = False
 
 
 class PretrainConfig(RunConfig):

@@ -38,4 +38,4 @@ def imitation_loss(
     seen1 = geometry.image1(torch.cat(images))
     seen2, _ = erase(geometry.image2(torch.cat(images[::-1])), augment)
     found = [flow.float() for flow in network(seen1, seen2)]
-    return supervised_loss(found, target, weight, config.gamma, config.exponent)
+    return supervised_loss(found, target, weight, config)

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow.census import CensusDistance
+from mdflow.config import SupervisedConfig
+from mdflow.errors import InputError
 from mdflow.geometry import resize_flow
 
 LUMA = (0.2989, 0.5870, 0.1140)
@@ -106,21 +108,47 @@ def sequence_weights(count: int, gamma: float) -> list[float]:
     return [gamma ** (count - 1 - index) for index in range(count)]
 
 
-def supervised_loss(
-    flows: list[Tensor], target: Tensor, weight: Tensor, gamma: float = 0.8, exponent: float = 1.0
-) -> Tensor:
-    """Distance of every flow in the list to a target (B,2,H,W) where weight (B,1,H,W) is set, in pixels of full size.
+def l1_error(flow: Tensor, target: Tensor) -> Tensor:
+    """|Δx| + |Δy| of two flows."""
+    return (flow - target).abs().sum(1, keepdim=True)
 
-    Each flow is compared on its own grid with the target brought there, weighted by `sequence_weights`,
-    and scaled to full-size pixels. exponent 1 is the endpoint error, less than 1 the robust form
-    (|Δ| + 0.01)^q of PWC-Net's fine-tuning and of MDFlow's predecessors.
+
+DISTANCES = {"euclidean": endpoint_error, "l1": l1_error}
+
+
+def supervised_loss(flows: list[Tensor], target: Tensor, weight: Tensor, config: SupervisedConfig) -> Tensor:
+    """Distance of every flow in the list to a target (B,2,H,W) where weight (B,1,H,W) is set.
+
+    Weighted by `sequence_weights` or config.level_weights, of which InputError is raised if they are not as
+    many as the flows.
     """
+    if config.largest is not None:
+        weight = weight * (target.norm(dim=1, keepdim=True) < config.largest)
+    factors = config.level_weights or sequence_weights(len(flows), config.gamma)
+    if len(factors) != len(flows):
+        raise InputError(
+            f"loss.level_weights has {len(factors)} weights and the network {len(flows)} flows; "
+            "give one for each, the coarsest first."
+        )
     total = flows[-1].new_zeros(())
-    for flow, factor in zip(flows, sequence_weights(len(flows), gamma), strict=True):
-        size = flow.shape[-2:]
-        local_target = resize_flow(target, size)
-        local_weight = weight if weight.shape[-2:] == size else F.interpolate(weight, size, mode="area")
-        error = endpoint_error(flow, local_target) * (target.shape[-1] / size[1])
-        error = error if exponent == 1 else robust(error, exponent)
-        total = total + factor * masked_mean(error, local_weight)
+    for flow, factor in zip(flows, factors, strict=True):
+        if factor:
+            total = total + factor * flow_loss(flow, target, weight, config)
     return total
+
+
+def flow_loss(flow: Tensor, target: Tensor, weight: Tensor, config: SupervisedConfig) -> Tensor:
+    """One flow's distance to the target, compared on the flow's grid or at full size, in units of config.unit.
+
+    exponent less than 1 is the robust form (|Δ| + 0.01)^q of PWC-Net's fine-tuning and of MDFlow's
+    predecessors. A "sum" goes over the pixels of each item, as FlowNet and its successors count.
+    """
+    if config.full_size:
+        flow = resize_flow(flow, target.shape[-2:])
+    size = flow.shape[-2:]
+    local_target = resize_flow(target, size)
+    local_weight = weight if weight.shape[-2:] == size else F.interpolate(weight, size, mode="area")
+    error = DISTANCES[config.distance](flow, local_target) * (target.shape[-1] / size[1]) / config.unit
+    error = error if config.exponent == 1 else robust(error, config.exponent)
+    mean = masked_mean(error, local_weight)
+    return mean if config.reduction == "mean" else mean * (local_weight.sum() / len(flow))

@@ -1,5 +1,7 @@
 """Training with labels: a network's own published recipe, or the synthetic set's exact flow."""
 
+from torch import nn
+
 from mdflow.augment import draw_geometry, erase
 from mdflow.config import SuperviseConfig
 from mdflow.data.batches import Batch, batches
@@ -13,14 +15,23 @@ from mdflow.training import fit
 
 def supervised_step(network: FlowNetwork, config: SuperviseConfig, batch: Batch) -> dict:
     """The loss of the augmented batch against its labels, augmented alike."""
+    if config.freeze_batch_norm:
+        freeze_batch_norm(network)
     image1, image2 = batch["coloured1"], batch["coloured2"]
     geometry = draw_geometry(len(image1), image1.shape[-2:], config.augment, image1.device)
     target = geometry.flow12(batch["flow12"])
     weight = geometry.mask1(batch["valid1"])
     seen2, _ = erase(geometry.image2(image2), config.augment)
     flows = network(geometry.image1(image1), seen2)
-    loss = supervised_loss([flow.float() for flow in flows], target, weight, config.loss.gamma, config.loss.exponent)
+    loss = supervised_loss([flow.float() for flow in flows], target, weight, config.loss)
     return {"supervised": loss}
+
+
+def freeze_batch_norm(network: nn.Module) -> None:
+    """Let batch normalisation use its running statistics and leave them as they are, until network.train()."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
 
 
 def run(config: SuperviseConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder) -> None:

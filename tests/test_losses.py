@@ -7,6 +7,8 @@ import pytest
 import torch
 from pictures import constant_flow, texture
 
+from mdflow.config import SupervisedConfig
+from mdflow.errors import InputError
 from mdflow.losses import (
     census,
     charbonnier,
@@ -196,7 +198,8 @@ def test_gradients_of_flow_losses():
         assert torch.autograd.gradcheck(lambda f, n=order: smoothness(f, image, n, 10), flow)
     for exponent in (1.0, 0.4):
         assert torch.autograd.gradcheck(
-            lambda c, f, q=exponent: supervised_loss([c, f], target, weight, exponent=q), (coarse, flow)
+            lambda c, f, q=exponent: supervised_loss([c, f], target, weight, SupervisedConfig(exponent=q)),
+            (coarse, flow),
         )
 
 
@@ -214,7 +217,7 @@ def test_later_outputs_count_more():
 def test_the_supervised_loss_is_zero_at_the_truth_on_every_level():
     target = constant_flow(8, -4, 16, 24)
     levels = [constant_flow(2, -1, 4, 6), constant_flow(4, -2, 8, 12), target]
-    assert supervised_loss(levels, target, torch.ones(1, 1, 16, 24)) < 1e-5
+    assert supervised_loss(levels, target, torch.ones(1, 1, 16, 24), SupervisedConfig()) < 1e-5
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])
@@ -223,9 +226,40 @@ def test_an_error_costs_the_same_on_every_level(scale):
     target = torch.zeros(1, 2, 16, 24)
     off = constant_flow(4 / scale, 0, 16 // scale, 24 // scale)
     ones = torch.ones(1, 1, 16, 24)
-    assert float(supervised_loss([off], target, ones)) == pytest.approx(4, rel=1e-6)
-    assert float(supervised_loss([off], target, ones, exponent=0.4)) == pytest.approx(4.01**0.4, rel=1e-6)
-    assert float(supervised_loss([off, target], target, ones, gamma=0.5)) == pytest.approx(2, rel=1e-5)
+
+    def loss(*flows, **settings):
+        return float(supervised_loss(list(flows), target, ones, SupervisedConfig(**settings)))
+
+    assert loss(off) == pytest.approx(4, rel=1e-6)
+    assert loss(off, exponent=0.4) == pytest.approx(4.01**0.4, rel=1e-6)
+    assert loss(off, unit=20, exponent=0.4) == pytest.approx(0.21**0.4, rel=1e-6)
+    assert loss(off, target, gamma=0.5) == pytest.approx(2, rel=1e-5)
+    assert loss(off, target, level_weights=[0.25, 0]) == pytest.approx(1, rel=1e-6)
+    assert loss(off, full_size=True) == pytest.approx(4, rel=1e-6)
+    assert loss(off, reduction="sum") == pytest.approx(4 * 16 * 24 / scale**2, rel=1e-6)
+    assert loss(off, reduction="sum", full_size=True) == pytest.approx(4 * 16 * 24, rel=1e-6)
+
+
+def test_a_sum_goes_over_the_known_pixels_of_each_item():
+    target, flow = torch.zeros(2, 2, 8, 8), constant_flow(3, 4, 8, 8, batch=2)
+    weight = torch.ones(2, 1, 8, 8)
+    weight[1, :, 2:] = 0
+    for distance, error in (("euclidean", 5), ("l1", 7)):
+        config = SupervisedConfig(distance=distance, reduction="sum")
+        assert float(supervised_loss([flow], target, weight, config)) == pytest.approx(error * (64 + 16) / 2, rel=1e-6)
+
+
+def test_motion_beyond_the_largest_is_not_judged():
+    target, flow = constant_flow(1, 0, 8, 8), constant_flow(3, 0, 8, 8)
+    target[..., :4] = 500
+    config = SupervisedConfig(largest=400)
+    assert float(supervised_loss([flow], target, torch.ones(1, 1, 8, 8), config)) == pytest.approx(2, rel=1e-6)
+
+
+def test_level_weights_are_as_many_as_the_flows():
+    flow = torch.zeros(1, 2, 8, 8)
+    with pytest.raises(InputError, match=r"loss\.level_weights has 1 weights and the network 2 flows"):
+        supervised_loss([flow, flow], flow, torch.ones(1, 1, 8, 8), SupervisedConfig(level_weights=[1]))
 
 
 def test_the_supervised_loss_looks_only_where_it_is_told_to():
@@ -233,5 +267,5 @@ def test_the_supervised_loss_looks_only_where_it_is_told_to():
     flow = target.clone()
     flow[..., :4] = 100
     weight[..., :4] = 0
-    assert supervised_loss([flow], target, weight) < 1e-5
-    assert supervised_loss([flow], target, 1 - weight) > 100
+    assert supervised_loss([flow], target, weight, SupervisedConfig()) < 1e-5
+    assert supervised_loss([flow], target, 1 - weight, SupervisedConfig()) > 100

@@ -78,3 +78,13 @@ def test_a_run_is_judged_by_labels(tmp_path):
     last = (folder.path / "metrics.jsonl").read_text().splitlines()[-1]
     assert '"epe"' in last
     assert '"epe_zero": 2.0' in last
+
+
+def test_batch_normalisation_may_keep_its_statistics():
+    torch.manual_seed(0)
+    for frozen in (True, False):
+        network = create("lightflow").train()
+        before = network.down[0][1].running_mean.clone()
+        supervised_step(network, settings(freeze_batch_norm=frozen), batch())["supervised"].backward()
+        assert torch.equal(network.down[0][1].running_mean, before) == frozen
+        assert network.down[0][1].weight.grad is not None

@@ -10,7 +10,8 @@ from mdflow.config import OptimiserConfig, RunConfig
 from mdflow.errors import InputError
 from mdflow.examine import Examination
 from mdflow.rundir import open_run
-from mdflow.training import LARGEST_BAD_ROW, Average, fit, pick_device, precision, set_rate, to_device, update
+from mdflow.training import Average, fit, make_optimiser, pick_device, precision, set_rate, to_device, update
+from mdflow.watch import LARGEST_BAD_ROW
 
 
 def settings(tmp_path, name: str = "run", **changes) -> RunConfig:
@@ -163,6 +164,47 @@ def test_the_rate_warms_up_stays_and_falls():
     assert rates[9:60] == pytest.approx([2.0] * 51)
     assert rates[79] == pytest.approx(2 * (1 + 0.25) / 2)
     assert rates[99] == pytest.approx(0.5)
+
+
+def test_the_rate_may_halve_in_steps():
+    config = OptimiserConfig(learning_rate=2.0, warm_up=0, constant=1, halve_at=(0.2, 0.5))
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    rates = []
+    for number in range(10):
+        set_rate(optimiser, config, number, 10)
+        rates.append(optimiser.param_groups[0]["lr"])
+    assert rates == [2.0] * 2 + [1.0] * 3 + [0.5] * 5
+
+
+def test_one_cycle_rises_to_the_rate_and_falls_to_nothing():
+    config = OptimiserConfig(learning_rate=2.0, warm_up=0.25, constant=0.25, final=0)
+    optimiser = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1)
+    rates = []
+    for number in range(8):
+        set_rate(optimiser, config, number, 8)
+        rates.append(optimiser.param_groups[0]["lr"])
+    assert rates == pytest.approx([1.0, 2.0, 10 / 6, 8 / 6, 1.0, 4 / 6, 2 / 6, 0.0])
+
+
+def test_biases_may_be_left_to_themselves():
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.BatchNorm2d(2))
+    for parameter in network.parameters():
+        torch.nn.init.ones_(parameter)
+        parameter.grad = torch.zeros_like(parameter)
+    make_optimiser(network, OptimiserConfig(learning_rate=0.1, weight_decay=1, decay_biases=False)).step()
+    assert {name for name, value in network.named_parameters() if (value == 1).all()} == {"0.bias", "1.bias"}
+    assert len(make_optimiser(network, OptimiserConfig()).param_groups) == 1
+
+
+def test_weight_decay_may_be_a_part_of_the_gradient():
+    """Adam then takes a whole step against it, however weak it is; AdamW one in proportion."""
+    for decoupled, expected in ((True, 1 - 0.1 * 0.01), (False, 1 - 0.1)):
+        network = torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.ones_(network.weight)
+        network.weight.grad = torch.zeros_like(network.weight)
+        make_optimiser(network, OptimiserConfig(learning_rate=0.1, weight_decay=0.01, decoupled=decoupled)).step()
+        assert float(network.weight.detach()) == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("changes", [{"warm_up": 0}, {"constant": 1}, {"warm_up": 1, "constant": 0}])

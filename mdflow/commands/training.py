@@ -1,13 +1,14 @@
 """What the training verbs share: flags, config, data, the network to start from."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from mdflow.checkpoint import save_network
+from mdflow.commands.predictor import parse_size
 from mdflow.config import Config, NetworkConfig, PretrainConfig, RunConfig, SuperviseConfig, build
 from mdflow.data import open_datasets
 from mdflow.data.batches import Cached
@@ -39,14 +40,6 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
 
 
-def parse_size(text: str) -> list[int]:
-    """ "192x256" as [height, width]."""
-    height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit()):
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected HEIGHTxWIDTH such as 192x256")
-    return [int(height), int(width)]
-
-
 def build_config(kind: type[Config], arguments: argparse.Namespace, **flags: Any) -> Config:
     """The verb's config from its file, flags and --set."""
     return build(
@@ -70,8 +63,8 @@ def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
 
     Raises InputError if it has nothing to train, or cannot take the run's crops.
     """
+    torch.manual_seed(run.seed)
     if config.init is None:
-        torch.manual_seed(run.seed)
         network = create(config.name, **config.options)
     else:
         from teachers import load
@@ -105,15 +98,20 @@ def train_one(
 
 def open_training_data(config: RunConfig) -> Dataset:
     """The dataset to train on, in memory if config.data.cache."""
-    dataset = Tolerant(open_datasets(config.data.sources, **config.data.synthetic.model_dump()), config.data.unreadable)
+    dataset = Tolerant(open_sources(config, config.data.sources), config.data.unreadable)
     return Cached(dataset) if config.data.cache else dataset
 
 
 def open_held_out(config: RunConfig) -> Dataset:
-    """What a training is judged on: synthetic scenes that it does not see, or a user's own pairs.
+    """What a training is judged on: data.held_out, or synthetic scenes that it does not see, or its own pairs.
 
-    Label-free scores over-fit little, so for a user's own material the training pairs serve.
+    Label-free scores over-fit little, so for a user's own material the training pairs may serve.
     """
-    settings = config.data.synthetic.model_dump()
-    settings |= {"length": max(config.score_pairs, 1), "seed": settings["seed"] + HELD_OUT_SEED}
-    return Cached(open_datasets(config.data.sources, **settings))
+    unseen = {"length": config.score_pairs, "seed": config.data.synthetic.seed + HELD_OUT_SEED}
+    return Cached(open_sources(config, config.data.held_out or config.data.sources, **unseen))
+
+
+def open_sources(config: RunConfig, sources: Sequence[str], **synthetic: object) -> Dataset:
+    """The sources, of which a supervised run takes the labelled pairs; `synthetic` replaces settings of that set."""
+    settings = config.data.synthetic.model_dump() | synthetic
+    return open_datasets(sources, labelled=isinstance(config, SuperviseConfig), **settings)

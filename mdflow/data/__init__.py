@@ -5,12 +5,15 @@ import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import yaml
+
 from mdflow.data.chairs import FlyingChairs
 from mdflow.data.curated import Curated
 from mdflow.data.files import entries
 from mdflow.data.frames import Frames
 from mdflow.data.hd1k import Hd1k
 from mdflow.data.kitti import Kitti2012, Kitti2012Multiview, Kitti2015, Kitti2015Multiview, KittiRaw
+from mdflow.data.labelled import labelled_only
 from mdflow.data.middlebury import Middlebury
 from mdflow.data.mixture import Mixture
 from mdflow.data.sample import Dataset
@@ -48,10 +51,13 @@ def open_dataset(source: Path | str, **options) -> Dataset:
     """The dataset at a path, in whatever layout it has, or "synthetic".
 
     "NAME=PATH" says which of DATASETS it is (kitti2015_multiview=...). Options go to the dataset's
-    constructor: render="final" for Sintel, step=2 for videos. Raises InputError when nothing is there,
-    nothing is recognised (with what was found), or the dataset has no such option.
+    constructor: render="final" for Sintel, step=2 for videos; "PATH?render=final&split=training" gives them
+    with the path. Raises InputError when nothing is there, nothing is recognised (with what was found), or
+    the dataset has no such option.
     """
-    named, _, rest = str(source).partition("=")
+    source, given = split_options(str(source))
+    options = given | options
+    named, _, rest = source.partition("=")
     if source == "synthetic":
         return build("synthetic", options)
     if rest and named in DATASETS:
@@ -64,15 +70,18 @@ def open_dataset(source: Path | str, **options) -> Dataset:
     return build(recognise(path), {"root": path} | options)
 
 
-def open_datasets(sources: Sequence[str], **synthetic) -> Dataset:
+def open_datasets(sources: Sequence[str], labelled: bool = False, **synthetic) -> Dataset:
     """The mixture of several sources, each with an optional weight after a colon, "clips:0.3"; one as it is.
 
-    The options go to the synthetic set, where it is among them. Raises InputError as open_dataset does.
+    labelled: without the pairs that have no flow. The options go to the synthetic set, where it is among
+    them. Raises InputError as open_dataset does, and if a source has no labelled pair.
     """
     if not sources:
         raise InputError("No data was given; expected at least one path, or synthetic.")
     parts = [split_weight(source) for source in sources]
     datasets = [open_dataset(source, **(synthetic if source == "synthetic" else {})) for source, _ in parts]
+    if labelled:
+        datasets = [labelled_only(dataset, source) for dataset, (source, _) in zip(datasets, parts, strict=True)]
     weights = [weight for _, weight in parts]
     if len(datasets) == 1:
         return datasets[0]
@@ -85,6 +94,17 @@ def split_weight(source: str) -> tuple[str, float | None]:
     """ "path:0.5" as path and weight; a path that exists as written has none."""
     match = re.fullmatch(r"(.+):(\d*\.?\d+)", source)
     return (match[1], float(match[2])) if match and not Path(source).exists() else (source, None)
+
+
+def split_options(source: str) -> tuple[str, dict]:
+    """ "path?split=training&step=2" as path and options; a path that exists as written has none."""
+    path, mark, query = source.partition("?")
+    if not mark or Path(source).exists():
+        return source, {}
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    if not all(key and value for key, _, value in pairs):
+        raise InputError(f"Cannot read the options of '{source}'; expected PATH?key=value&key=value.")
+    return path, {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
 def recognise(path: Path) -> str:
