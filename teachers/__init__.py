@@ -63,8 +63,9 @@ def load_own(name: str, path: Path, options: dict[str, object]) -> FlowNetwork:
     expected = RELEASES[name].network if name in RELEASES else name
     if recorded_name != expected:
         raise InputError(f"'{path}' holds the network '{recorded_name}', expected '{expected}'.")
-    network = create(recorded_name, **{**recorded, **options})
-    fit_weights(network, state, path)
+    options = {**recorded, **options}
+    network = create(recorded_name, **options)
+    fit_weights(network, state if options == recorded else network.grown(state), path)
     return network
 
 

@@ -42,11 +42,11 @@ def kernel_norms(weight: Tensor) -> Tensor:
     return weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
 
-def release(size: str, hidden: int, published: str) -> Release:
+def release(network: str, hidden: int, published: str) -> Release:
     """The release of one size."""
     return Release(
-        network="deqflow",
-        options={"size": size, "weight_norm": True},
+        network=network,
+        options={"weight_norm": True},
         source="https://github.com/locuslab/deq-flow",
         licence="none stated",
         published=published,
@@ -54,7 +54,7 @@ def release(size: str, hidden: int, published: str) -> Release:
     )
 
 
-BASE = release("base", 128, "C+T, 60 iterations: Sintel train EPE 1.39 clean, 2.77 final; KITTI-2015 4.46")
-LARGE = release("large", 192, "none for this size")
-HUGE = release("huge", 256, "C+T, 60 iterations: Sintel train EPE 1.27 clean, 2.59 final; KITTI-2015 3.76")
-GIGANTIC = release("gigantic", 384, "none for this size")
+BASE = release("deqflow", 128, "C+T, 60 iterations: Sintel train EPE 1.39 clean, 2.77 final; KITTI-2015 4.46")
+LARGE = release("deqflow_large", 192, "none for this size")
+HUGE = release("deqflow_huge", 256, "C+T, 60 iterations: Sintel train EPE 1.27 clean, 2.59 final; KITTI-2015 3.76")
+GIGANTIC = release("deqflow_gigantic", 384, "none for this size")

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 from mdflow.errors import InputError
 from mdflow.networks.deqflow import DEQFlow
@@ -11,18 +12,21 @@ from mdflow.networks.lightflow import LightFlow
 from mdflow.networks.liteflownet2 import LiteFlowNet2
 from mdflow.networks.network import FlowNetwork
 from mdflow.networks.pwcnet import PWCNet
-from mdflow.networks.raft import gma, raft, raft_small
+from mdflow.networks.raft import RAFT
 from mdflow.networks.zero import ZeroFlow
 
 NETWORKS: dict[str, Callable[..., FlowNetwork]] = {
     "fastflownet": FastFlowNet,
-    "raft": raft,
-    "raft_small": raft_small,
-    "gma": gma,
+    "raft": RAFT,
+    "raft_small": partial(RAFT, size="small", context_norm="none"),
+    "gma": partial(RAFT, aggregate=True),
     "pwcnet": PWCNet,
     "lightflow": LightFlow,
     "liteflownet2": LiteFlowNet2,
     "deqflow": DEQFlow,
+    "deqflow_large": partial(DEQFlow, size="large"),
+    "deqflow_huge": partial(DEQFlow, size="huge"),
+    "deqflow_gigantic": partial(DEQFlow, size="gigantic"),
     "zero": ZeroFlow,
     "dis": DISFlow,
 }

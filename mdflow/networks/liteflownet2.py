@@ -83,16 +83,15 @@ class LiteFlowNet2(FlowNetwork):
         flows.append(resize_flow(flows[-1], image1.shape[-2:]))
         return flows
 
+    def grown(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights of the stage before, its new level those of the level above where they fit.
 
-def start_stage(network: LiteFlowNet2, earlier: LiteFlowNet2) -> None:
-    """Give `network` the weights of the stage before; a new level starts as a copy of the level above.
-
-    So the published schedule trains: M6S6, M6S6R6, M5S5R5, M4S4R4, M3S3R3.
-    """
-    trained = earlier.state_dict()
-    state = network.state_dict()
-    for key, value in state.items():
-        source = key if key in trained else key.replace(f"levels.{network.finest}.", f"levels.{earlier.finest}.")
-        if source in trained and trained[source].shape == value.shape:
-            state[key] = trained[source]
-    network.load_state_dict(state)
+        So the published schedule trains: M6S6, M6S6R6, M5S5R5, M4S4R4, M3S3R3.
+        """
+        new, above = (f"levels.{level}." for level in (self.finest, self.finest + 1))
+        start = dict(state)
+        for key, fresh in self.state_dict().items():
+            earlier = state.get(key.replace(new, above))
+            if key not in state:
+                start[key] = fresh if earlier is None or earlier.shape != fresh.shape else earlier
+        return start

@@ -36,6 +36,13 @@ class FlowNetwork(nn.Module, ABC):
         """The last flow of `estimate` alone; a network that saves work by it overrides this."""
         return self.estimate(features1, features2)[-1:]
 
+    def grown(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights that training starts from where `state` is of this network with other options.
+
+        A network that is trained in stages overrides this.
+        """
+        return state
+
     def forward(self, image1: Tensor, image2: Tensor, last_only: bool = False) -> list[Tensor]:
         """Flows from image1 to image2, the last at full resolution; `last_only`: a list of that one."""
         check_images(image1, image2, self.stride)

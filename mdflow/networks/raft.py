@@ -4,7 +4,9 @@ Also GMA (Jiang et al., ICCV 2021), which is RAFT with motion shared between pix
 head of U2Flow (CVPR 2026).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -22,9 +24,55 @@ from mdflow.networks.raft_upsampling import FACTOR, BilinearUpsampling, ConvexUp
 PREPROCESSING = ("symmetric", "centred")
 
 
-class RAFT(FlowNetwork):
-    """RAFT assembled of its parts; `raft`, `raft_small` and `gma` below are the published networks.
+@dataclass(frozen=True)
+class Size:
+    """What differs between the published sizes.
 
+    Channels of hidden state, context and matching features; the lookup's radius; the parts; the kernels of
+    the recurrent units; the width of the flow head.
+    """
+
+    hidden: int
+    context: int
+    features: int
+    radius: int
+    encoder: Callable[[int, str], nn.Module]
+    motion: Callable[[int], MotionEncoder]
+    kernels: tuple[tuple[int, int], ...]
+    head: int
+    upsampling: Callable[[int], nn.Module]
+
+
+SIZES = {
+    "base": Size(
+        hidden=128,
+        context=128,
+        features=256,
+        radius=4,
+        encoder=ResidualEncoder,
+        motion=partial(MotionEncoder, cost_widths=(256, 192), flow_widths=(128, 64), outputs=128),
+        kernels=((1, 5), (5, 1)),
+        head=256,
+        upsampling=ConvexUpsampling,
+    ),
+    "small": Size(
+        hidden=96,
+        context=64,
+        features=128,
+        radius=3,
+        encoder=partial(ResidualEncoder, widths=(32, 64, 96), block=BottleneckBlock),
+        motion=partial(MotionEncoder, cost_widths=(96,), flow_widths=(64, 32), outputs=82),
+        kernels=((3, 3),),
+        head=128,
+        upsampling=lambda _: BilinearUpsampling(),
+    ),
+}
+
+
+class RAFT(FlowNetwork):
+    """RAFT, 5.3 M parameters; size "small" 1.0 M; with `aggregate` GMA, 5.8 M, whose pixels share motion.
+
+    `context_norm`: "batch" as published, "instance" as U2Flow trains it, "none" in the published small network.
     `preprocessing`: "symmetric" maps images to [−1,1] as the original, "centred" subtracts the pair's mean
     as MDFlow's release. `correlation`: "all_pairs" or the memory-light "on_demand". `align_corners`: False
     reproduces MDFlow's release, whose lookups are up to half a pixel off. `uncertainty`: a head for
@@ -35,27 +83,30 @@ class RAFT(FlowNetwork):
 
     def __init__(
         self,
-        features: nn.Module,
-        context: nn.Module,
-        update: UpdateBlock,
-        upsampling: nn.Module,
-        hidden: int,
-        radius: int,
-        iterations: int,
-        preprocessing: str,
-        correlation: str,
-        align_corners: bool,
+        iterations: int = 12,
+        context_norm: str = "batch",
+        preprocessing: str = "symmetric",
+        correlation: str = "all_pairs",
+        align_corners: bool = True,
         uncertainty: bool = False,
+        aggregate: bool = False,
+        size: str = "base",
     ) -> None:
         super().__init__()
+        check_choice("size", size, SIZES)
         check_choice("preprocessing", preprocessing, PREPROCESSING)
         check_choice("correlation", correlation, CORRELATIONS)
         if iterations < 1:
             raise InputError(f"The network needs at least one iteration, got {iterations}.")
-        self.features, self.context, self.update, self.upsampling = features, context, update, upsampling
-        self.hidden, self.radius, self.iterations = hidden, radius, iterations
+        parts = SIZES[size]
+        self.hidden, self.radius, self.iterations = parts.hidden, parts.radius, iterations
+        motion = parts.motion(LEVELS * (2 * self.radius + 1) ** 2)
+        self.features = parts.encoder(parts.features, "instance")
+        self.context = parts.encoder(self.hidden + parts.context, context_norm)
+        self.update = UpdateBlock(motion, self.hidden, parts.context, parts.kernels, parts.head, aggregate)
+        self.upsampling = parts.upsampling(self.hidden)
         self.preprocessing, self.correlation, self.align_corners = preprocessing, correlation, align_corners
-        self.uncertainty = UncertaintyHead(hidden) if uncertainty else None
+        self.uncertainty = UncertaintyHead(self.hidden) if uncertainty else None
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """Each image's matching features and the image itself, of which `estimate` makes the context.
@@ -138,73 +189,3 @@ def check_choice(what: str, given: str, known: object) -> None:
     """Raise InputError unless `given` is one of the known names."""
     if given not in known:
         raise InputError(f"Unknown {what} '{given}'; choose from {', '.join(known)}.")
-
-
-def raft(
-    iterations: int = 12,
-    context_norm: str = "batch",
-    preprocessing: str = "symmetric",
-    correlation: str = "all_pairs",
-    align_corners: bool = True,
-    uncertainty: bool = False,
-    aggregate: bool = False,
-) -> RAFT:
-    """RAFT, 5.3 M parameters.
-
-    `context_norm`: "batch" as published, "instance" as U2Flow trains it; `aggregate` makes it GMA.
-    """
-    hidden, context, radius = 128, 128, 4
-    costs = LEVELS * (2 * radius + 1) ** 2
-    motion = MotionEncoder(costs, cost_widths=(256, 192), flow_widths=(128, 64), outputs=128)
-    return RAFT(
-        features=ResidualEncoder(256, "instance"),
-        context=ResidualEncoder(hidden + context, context_norm),
-        update=UpdateBlock(motion, hidden, context, [(1, 5), (5, 1)], head=256, aggregate=aggregate),
-        upsampling=ConvexUpsampling(hidden),
-        hidden=hidden,
-        radius=radius,
-        iterations=iterations,
-        preprocessing=preprocessing,
-        correlation=correlation,
-        align_corners=align_corners,
-        uncertainty=uncertainty,
-    )
-
-
-def gma(
-    iterations: int = 12,
-    context_norm: str = "batch",
-    preprocessing: str = "symmetric",
-    correlation: str = "all_pairs",
-    uncertainty: bool = False,
-) -> RAFT:
-    """GMA, 5.8 M parameters: RAFT whose pixels share motion with those that look alike."""
-    return raft(iterations, context_norm, preprocessing, correlation, uncertainty=uncertainty, aggregate=True)
-
-
-def raft_small(
-    iterations: int = 12,
-    context_norm: str = "none",
-    preprocessing: str = "symmetric",
-    correlation: str = "all_pairs",
-    align_corners: bool = True,
-    uncertainty: bool = False,
-) -> RAFT:
-    """RAFT-small, 1.0 M parameters: bottleneck blocks, one 3×3 GRU, bilinear upsampling."""
-    hidden, context, radius = 96, 64, 3
-    costs = LEVELS * (2 * radius + 1) ** 2
-    widths = (32, 64, 96)
-    motion = MotionEncoder(costs, cost_widths=(96,), flow_widths=(64, 32), outputs=82)
-    return RAFT(
-        features=ResidualEncoder(128, "instance", widths, BottleneckBlock),
-        context=ResidualEncoder(hidden + context, context_norm, widths, BottleneckBlock),
-        update=UpdateBlock(motion, hidden, context, [(3, 3)], head=128),
-        upsampling=BilinearUpsampling(),
-        hidden=hidden,
-        radius=radius,
-        iterations=iterations,
-        preprocessing=preprocessing,
-        correlation=correlation,
-        align_corners=align_corners,
-        uncertainty=uncertainty,
-    )

@@ -1,5 +1,6 @@
 """RAFT's update operator (Teed & Deng, ECCV 2020, section 3.3): matching cost and flow to a better flow."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -79,7 +80,7 @@ class UpdateBlock(nn.Module):
         motion: MotionEncoder,
         hidden: int,
         context: int,
-        kernels: list[tuple[int, int]],
+        kernels: Sequence[tuple[int, int]],
         head: int,
         aggregate: bool = False,
     ) -> None:

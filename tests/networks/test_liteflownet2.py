@@ -1,7 +1,11 @@
+import pytest
 import torch
 
+from mdflow.checkpoint import save_network
+from mdflow.errors import InputError
 from mdflow.networks import create
-from mdflow.networks.liteflownet2 import VARIANTS, start_stage
+from mdflow.networks.liteflownet2 import VARIANTS
+from teachers import load
 
 
 def test_every_variant_adds_one_stage_to_the_one_before():
@@ -10,12 +14,20 @@ def test_every_variant_adds_one_stage_to_the_one_before():
     assert sizes == [[1, 32], [1, 32], [1, 2, 32], [1, 2, 4, 32], [1, 2, 4, 8, 32]]
 
 
-def test_a_stage_starts_from_the_weights_of_the_one_before():
+def test_a_stage_starts_from_the_weights_of_the_one_before(tmp_path):
     torch.manual_seed(0)
-    earlier, network = (create("liteflownet2", variant=variant).eval() for variant in ("M6S6R6", "M5S5R5"))
-    start_stage(network, earlier)
+    earlier = create("liteflownet2", variant="M6S6R6").eval()
+    save_network(tmp_path / "earlier.safetensors", earlier)
+    network = load("liteflownet2", tmp_path / "earlier.safetensors", variant="M5S5R5")
     images = torch.rand(2, 1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(network(*images)[0], earlier(*images)[0])
     coarse, new = earlier.levels["6"].match.layers, network.levels["5"].match.layers
     assert all(torch.equal(a, b) for a, b in zip(coarse.parameters(), new.parameters(), strict=True))
+    assert network.options == {"variant": "M5S5R5"}
+
+
+def test_a_stage_does_not_start_from_a_later_one(tmp_path):
+    save_network(tmp_path / "later.safetensors", create("liteflownet2", variant="M5S5R5"))
+    with pytest.raises(InputError, match="do not fit LiteFlowNet2; unexpected"):
+        load("liteflownet2", tmp_path / "later.safetensors", variant="M6S6")
