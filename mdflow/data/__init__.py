@@ -102,9 +102,13 @@ def split_options(source: str) -> tuple[str, dict]:
     if not mark or Path(source).exists():
         return source, {}
     pairs = [pair.partition("=") for pair in query.split("&")]
-    if not all(key and value for key, _, value in pairs):
+    try:
+        options = {key: yaml.safe_load(value) for key, _, value in pairs}
+    except yaml.YAMLError:
+        options = {}
+    if not options or not all(key and value for key, _, value in pairs):
         raise InputError(f"Cannot read the options of '{source}'; expected PATH?key=value&key=value.")
-    return path, {key: yaml.safe_load(value) for key, _, value in pairs}
+    return path, options
 
 
 def recognise(path: Path) -> str:

@@ -112,7 +112,7 @@ def test_supervision_learns_from_labels(tmp_path):
 
 def test_supervision_without_labels_is_refused(tmp_path, frames, capsys):
     assert call("supervise", "--data", frames, "-o", tmp_path / "run") == 2
-    assert "has no flow to learn from; use mdflow pretrain" in capsys.readouterr().err
+    assert "has a flow to learn from; use mdflow pretrain" in capsys.readouterr().err
 
 
 def test_flags_win_over_the_file_and_settings_over_flags(tmp_path):
