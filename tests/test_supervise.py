@@ -82,9 +82,10 @@ def test_a_run_is_judged_by_labels(tmp_path):
 
 def test_batch_normalisation_may_keep_its_statistics():
     torch.manual_seed(0)
+    two = {name: torch.cat([value, value]) for name, value in batch().items()}
     for frozen in (True, False):
         network = create("lightflow").train()
         before = network.down[0][1].running_mean.clone()
-        supervised_step(network, settings(freeze_batch_norm=frozen), batch())["supervised"].backward()
+        supervised_step(network, settings(freeze_batch_norm=frozen), two)["supervised"].backward()
         assert torch.equal(network.down[0][1].running_mean, before) == frozen
         assert network.down[0][1].weight.grad is not None

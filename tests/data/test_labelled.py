@@ -31,7 +31,7 @@ def test_a_set_with_all_its_labels_stays_as_it_is(chairs, capsys):
 def test_nothing_to_learn_from_is_an_error(tmp_path, put):
     for number in (1, 2):
         put(f"frames/{number}.png")
-    with pytest.raises(InputError, match="None of the 1 pairs of '.*frames' has a flow .*use mdflow pretrain"):
+    with pytest.raises(InputError, match=r"None of the 1 pairs of '.*frames' has a flow .*use mdflow pretrain"):
         open_datasets([str(tmp_path / "frames")], labelled=True)
 
 
