@@ -12,6 +12,9 @@ from mdflow.inference import Predictor, image_tensor
 from mdflow.metrics import Tallies, summarise, tally
 from mdflow.networks.network import FlowNetwork
 from mdflow.quality import label_free_scores
+from mdflow.runtime import OnnxPredictor
+
+AnyPredictor = Predictor | OnnxPredictor
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class PairResult:
 
 
 def evaluate(
-    network: FlowNetwork | Predictor, dataset: Dataset, label_free: bool = False, progress: bool = False
+    network: FlowNetwork | AnyPredictor, dataset: Dataset, label_free: bool = False, progress: bool = False
 ) -> dict[str, float]:
     """Figures of a network on a dataset of pairs; a bare network is used with the fit "pad".
 
@@ -36,10 +39,10 @@ def evaluate(
 
 
 def evaluate_pairs(
-    network: FlowNetwork | Predictor, dataset: Dataset, label_free: bool = False, progress: bool = False
+    network: FlowNetwork | AnyPredictor, dataset: Dataset, label_free: bool = False, progress: bool = False
 ) -> Iterator[PairResult]:
     """The results of `evaluate` pair by pair, in the dataset's order."""
-    predictor = network if isinstance(network, Predictor) else Predictor(network)
+    predictor = Predictor(network) if isinstance(network, FlowNetwork) else network
     indices = tqdm(range(len(dataset)), desc=dataset.name, unit="pair", disable=not progress, leave=False)
     for index in indices:
         yield _evaluate_pair(predictor, dataset[index], label_free)
@@ -59,7 +62,7 @@ def figures_of(results: Iterable[PairResult]) -> dict[str, float]:
     return figures
 
 
-def _evaluate_pair(predictor: Predictor, sample: Sample, label_free: bool) -> PairResult:
+def _evaluate_pair(predictor: AnyPredictor, sample: Sample, label_free: bool) -> PairResult:
     labelled = sample.flow12 is not None
     if labelled and sample.flow12.shape[:2] != sample.image1.shape[:2]:
         raise InputError(

@@ -21,6 +21,7 @@ VERBS = {
     "evaluate": "measure a network on Sintel, KITTI and other labelled sets",
     "predict": "flow of a pair, a folder of frames or a video",
     "demo": "a page in the browser: drop a video or images, see flow, occlusion and confidence",
+    "export": "a network as one ONNX file for any runtime, checked against PyTorch",
     "networks": "list the networks, what they cost and which checkpoints are known",
 }
 

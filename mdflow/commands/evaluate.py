@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mdflow.commands.predictor import (
+    STAGES,
     add_predictor_arguments,
     make_predictor,
     open_network,
     require_empty_folder,
     require_new_file,
+    stage_file,
 )
 from mdflow.commands.training import HELD_OUT_SEED
 from mdflow.data import DATASETS, open_dataset, recognise
@@ -54,6 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a network, with its checkpoint or 'untrained'; repeat it to compare several",
     )
     add_predictor_arguments(parser)
+    parser.add_argument(
+        "--stage",
+        action="append",
+        default=[],
+        choices=STAGES,
+        help="of a checkpoint folder that mdflow quantize wrote; repeat it to see stages side by side",
+    )
     for name in ROOTS:
         parser.add_argument(f"--{name}", action="append", default=[], metavar="ROOT", help=f"a root of {name}")
     parser.add_argument(
@@ -143,7 +152,11 @@ def chosen_networks(arguments: argparse.Namespace) -> Iterator[tuple[str, str, s
         raise InputError("One --checkpoint cannot serve several networks; write --network NAME=FILE for each.")
     for text in arguments.network:
         name, _, file = text.partition("=")
-        yield text, name, file or arguments.checkpoint
+        checkpoint = file or arguments.checkpoint
+        if not arguments.stage:
+            yield text, name, checkpoint
+        for stage in arguments.stage:
+            yield f"{text} {stage}", name, stage_file(checkpoint, stage)
 
 
 def measure(arguments: argparse.Namespace, sets: list[tuple[str, str, Dataset]]) -> Iterator[Measured]:

@@ -2,19 +2,25 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from mdflow.commands.predictor import (
+    STAGES,
     add_predictor_arguments,
     make_predictor,
     open_network,
     require_empty_folder,
+    stage_file,
 )
 from mdflow.errors import InputError
 from mdflow.footage import Footage, open_footage
-from mdflow.inference import Predictor
 from mdflow.results import Results
+from mdflow.runtime import OnnxPredictor
+
+if TYPE_CHECKING:
+    from mdflow.inference import Predictor
 
 FORMATS = ("flo", "png", "npy", "pfm", "flo5")
 FRAMES_PER_SECOND = 24.0
@@ -24,8 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow predict`."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="two images, a folder of frames, a video")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="the folder of the results")
-    parser.add_argument("--network", required=True, metavar="NAME")
+    parser.add_argument("--network", metavar="NAME")
+    parser.add_argument(
+        "--onnx", type=Path, metavar="FILE", help="a file of mdflow export instead of a network; needs no PyTorch"
+    )
     add_predictor_arguments(parser)
+    parser.add_argument("--stage", choices=STAGES, help="of a --checkpoint folder that mdflow quantize wrote")
     parser.add_argument(
         "--both", action="store_true", help="also the backward flow, the occlusions, and a figure of all"
     )
@@ -48,8 +58,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.out.suffix and not arguments.out.exists():
         raise InputError(f"'{arguments.out}' looks like a file; give a folder for the results.")
     footage = open_footage(arguments.inputs)
-    network = open_network(arguments.network, arguments.checkpoint, arguments.option)
-    predictor = make_predictor(network, arguments)
+    predictor = choose_predictor(arguments)
     require_empty_folder(arguments.out, arguments.overwrite)
     as_video = arguments.pictures == "mp4" or (arguments.pictures is None and footage.rate is not None)
     rate = (footage.rate or FRAMES_PER_SECOND) if as_video else None
@@ -61,7 +70,17 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"Wrote the flow of {pairs} pair(s) to {arguments.out}.")
 
 
-def predict(predictor: Predictor, footage: Footage, results: Results, both: bool) -> int:
+def choose_predictor(arguments: argparse.Namespace) -> "Predictor | OnnxPredictor":
+    """What --network or --onnx names."""
+    if bool(arguments.onnx) == bool(arguments.network):
+        raise InputError("Give either --network NAME or --onnx FILE.")
+    if arguments.onnx:
+        return OnnxPredictor(arguments.onnx)
+    checkpoint = stage_file(arguments.checkpoint, arguments.stage)
+    return make_predictor(open_network(arguments.network, checkpoint, arguments.option), arguments)
+
+
+def predict(predictor: "Predictor | OnnxPredictor", footage: Footage, results: Results, both: bool) -> int:
     """Write the results of every pair; return how many there were."""
     count = 0
     for name, image1, image2 in tqdm(footage.pairs(), total=len(footage.names) - 1, unit="pair", leave=False):

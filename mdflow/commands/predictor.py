@@ -1,21 +1,31 @@
-"""What the verbs that use a network share: which network, how it meets the frames, where results may go."""
+"""What the verbs that use a network share: which network, how it meets the frames, where results may go.
+
+PyTorch is imported by the functions that need it alone: `mdflow predict --onnx` runs where there is none.
+"""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 
-from mdflow.commands.training import parse_size
 from mdflow.errors import InputError
-from mdflow.fitting import FITS
-from mdflow.inference import Predictor
-from mdflow.networks import create
-from mdflow.networks.network import FlowNetwork
 from mdflow.results import make_folder
-from mdflow.training import pick_device
-from teachers import load
+from mdflow.runtime import OnnxPredictor
+
+if TYPE_CHECKING:
+    from mdflow.inference import Predictor
+    from mdflow.networks.network import FlowNetwork
 
 UNTRAINED = "untrained"
+FITS = ("pad", "pad-bottom", "resize", "own")  # mdflow.fitting.FITS
+STAGES = {
+    "float": "float.safetensors",
+    "calibration": "calibration.safetensors",
+    "qat": "qat.safetensors",
+    "int": "int.onnx",
+}
+"""The stages of `mdflow quantize` and their files."""
 
 
 def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,8 +46,16 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
 
 
-def open_network(name: str, checkpoint: str | None, options: list[str]) -> FlowNetwork:
-    """The network with the weights of a file, the shipped ones, or (checkpoint "untrained") fresh ones."""
+def open_network(name: str, checkpoint: str | None, options: list[str]) -> "FlowNetwork | OnnxPredictor":
+    """The network with the weights of a file, the shipped ones, or (checkpoint "untrained") fresh ones.
+
+    A checkpoint .onnx is a predictor already: the network and its fit are in the file.
+    """
+    if checkpoint and Path(checkpoint).suffix == ".onnx":
+        return OnnxPredictor(checkpoint)
+    from mdflow.networks import create
+    from teachers import load
+
     chosen = dict(parse_option(option) for option in options)
     try:
         return create(name, **chosen) if checkpoint == UNTRAINED else load(name, checkpoint, **chosen)
@@ -58,11 +76,38 @@ def parse_option(text: str) -> tuple[str, object]:
         raise InputError(f"The option '{text}' cannot be read; expected KEY=VALUE such as iterations=24.") from error
 
 
-def make_predictor(network: FlowNetwork, arguments: argparse.Namespace, fit: str = "pad") -> Predictor:
+def stage_file(folder: str | None, stage: str | None) -> str | None:
+    """The checkpoint of a stage in a folder of `mdflow quantize`; without a stage, what was given."""
+    if stage is None:
+        return folder
+    path = Path(folder or "") / STAGES[stage]
+    if not folder or not path.is_file():
+        raise InputError(
+            f"'{folder or ''}' has no {STAGES[stage]}; --stage {stage} needs a folder as `mdflow quantize` wrote it."
+        )
+    return str(path)
+
+
+def make_predictor(
+    network: "FlowNetwork | OnnxPredictor", arguments: argparse.Namespace, fit: str = "pad"
+) -> "Predictor | OnnxPredictor":
     """The network as the flags say; `fit` where --fit is not given."""
+    if isinstance(network, OnnxPredictor):
+        return network
+    from mdflow.inference import Predictor
+    from mdflow.training import pick_device
+
     size = tuple(arguments.size) if arguments.size else None
     device = pick_device(arguments.device)
     return Predictor(network, arguments.fit or fit, size, arguments.compile, device)
+
+
+def parse_size(text: str) -> list[int]:
+    """ "192x256" as [height, width]."""
+    height, _, width = text.partition("x")
+    if not (height.isdigit() and width.isdigit()):
+        raise argparse.ArgumentTypeError(f"'{text}' is no size; expected HEIGHTxWIDTH such as 192x256")
+    return [int(height), int(width)]
 
 
 def require_new_file(path: Path, overwrite: bool) -> None:

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from mdflow.errors import InputError
-from mdflow.geometry import warp
 
 SMALL_WIDTH = 320
 BORDER_EVERY = 8
@@ -104,6 +102,10 @@ def fastest(flow: np.ndarray) -> float:
 
 def compare(survey: Survey, number: int, before: np.ndarray, small: np.ndarray, flow: np.ndarray) -> None:
     """Note how a small frame differs from the last distinct one, from which flow leads to it."""
+    import torch  # here: footage is also read where there is no PyTorch (mdflow predict --onnx)
+
+    from mdflow.geometry import warp
+
     difference = cv2.absdiff(before, small)
     survey.change[number] = cv2.blur(difference.astype(np.float32), (5, 5)).max()
     image, flow12 = torch.from_numpy(small).float()[None, None], torch.from_numpy(flow).permute(2, 0, 1)[None]

@@ -1,0 +1,63 @@
+"""A network as one ONNX file for any runtime: two uint8 images in, full-resolution flow in pixels out."""
+
+import argparse
+from pathlib import Path
+
+from mdflow.commands.predictor import open_network, parse_size, require_new_file
+from mdflow.data import open_dataset
+from mdflow.data.sample import Sample
+from mdflow.errors import InputError
+from mdflow.export import Difference, compare, to_onnx, write_model
+from mdflow.fitting import Size
+
+SIZE = (448, 1024)
+LARGEST_DIFFERENCE = 1e-3  # of the largest flow; rounding gives some 1e-5
+PAIRS = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `mdflow export`."""
+    parser.add_argument("--network", required=True, metavar="NAME")
+    parser.add_argument("--checkpoint", metavar="FILE", help="its weights; by default those that come with mdflow")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the network")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the .onnx file")
+    parser.add_argument("--size", type=parse_size, default=SIZE, metavar="HxW", help="of the images (448x1024)")
+    parser.add_argument("--dynamic", action="store_true", help="take images of any size; exporting takes minutes")
+    parser.add_argument("--data", metavar="PATH", default="synthetic", help="images to check the file on")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Export, compare with PyTorch, and only then say that it is done; a file that differs is removed."""
+    require_new_file(arguments.out, arguments.overwrite)
+    network = open_network(arguments.network, arguments.checkpoint, arguments.option)
+    size = tuple(arguments.size)
+    samples = images_of(arguments.data, size, arguments.dynamic)
+    write_model(to_onnx(network, size, arguments.dynamic), arguments.out)
+    difference = compare(network, arguments.out, samples)
+    if difference.largest > LARGEST_DIFFERENCE * max(difference.largest_flow, 1):
+        arguments.out.unlink()
+        raise InputError(f"The exported '{arguments.network}' differs from PyTorch by {in_words(difference)}.")
+    takes = "any size" if arguments.dynamic else f"{size[0]}x{size[1]}"
+    print(f"Wrote {arguments.out}, {arguments.out.stat().st_size / 2**20:.1f} MiB: two (1,3,H,W) uint8 RGB images of")
+    print(f"{takes} in, (1,2,H,W) float32 flow in pixels out. On {len(samples)} pairs of {arguments.data} it differs")
+    print(f"from PyTorch by {in_words(difference)}.")
+
+
+def images_of(source: str, size: Size, any_size: bool) -> list[Sample]:
+    """A few samples to check on, spread over the data; InputError if none has the size that the file takes."""
+    dataset = open_dataset(source, **({"length": PAIRS, "size": size} if source == "synthetic" else {}))
+    samples = [dataset[index] for index in range(0, len(dataset), max(len(dataset) // PAIRS, 1))][:PAIRS]
+    fitting = [sample for sample in samples if any_size or sample.image1.shape[:2] == size]
+    if not fitting:
+        found = " ".join("x".join(map(str, sample.image1.shape[:2])) for sample in samples)
+        raise InputError(f"The file takes {size[0]}x{size[1]}, '{source}' has {found}; give one of these as --size.")
+    return fitting
+
+
+def in_words(difference: Difference) -> str:
+    """At most and on average, in pixels."""
+    return (
+        f"{difference.largest:.2g} px at most and {difference.mean:.2g} px on average, "
+        f"where the largest flow is {difference.largest_flow:.1f} px"
+    )

@@ -1,0 +1,108 @@
+"""A network as one ONNX file: two uint8 images in, full-resolution flow in pixels out."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mdflow.data.pixels import write_bytes
+from mdflow.data.sample import Sample
+from mdflow.errors import InputError
+from mdflow.fitting import Size, pad
+from mdflow.inference import Predictor
+from mdflow.networks.network import FlowNetwork
+from mdflow.runtime import INPUTS, OnnxPredictor
+
+OPSET = 18  # 16 brought GridSample, 18 is the first that torch's exporter writes itself
+
+
+class Deployed(nn.Module):
+    """The network from two (1,3,H,W) uint8 RGB images of any size to their (1,2,H,W) flow in pixels (fit "pad")."""
+
+    def __init__(self, network: FlowNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image1: Tensor, image2: Tensor) -> Tensor:
+        fit = pad(tuple(image1.shape[-2:]), self.network.stride)
+        images = [fit.apply(image.float() / 255) for image in (image1, image2)]
+        return fit.undo(self.network(*images, last_only=True)[-1])
+
+
+class Difference(NamedTuple):
+    """How far an exported network's flow is from PyTorch's, in pixels, and the largest flow compared."""
+
+    largest: float
+    mean: float
+    largest_flow: float
+
+
+def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # noqa: ANN201: onnx is optional
+    """The network as an onnx.ModelProto for images of `size` (height, width), or of any size if `dynamic`.
+
+    Operators of ONNX alone, opset 18, without the exporter's notes on each node. Raises InputError without the extra
+    mdflow[export], and when the network cannot be exported, with the layer that stands in the way.
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError("Exporting needs onnx and onnxscript; install mdflow[export].") from error
+    free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    deployed = Deployed(network.cpu().eval())
+    try:
+        with torch.no_grad():
+            program = torch.onnx.export(
+                deployed,
+                tuple(torch.zeros(2, 1, 3, *size, dtype=torch.uint8)),
+                input_names=INPUTS,
+                output_names=["flow"],
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+                dynamic_shapes=(free, free) if dynamic else None,
+            )
+    except Exception as error:  # the exporter wraps whatever its many parts raise
+        raise InputError(f"'{network.name}' cannot be exported: {obstacle(error, network)}.") from error
+    model = program.model_proto
+    for node in (*model.graph.node, *model.graph.value_info):
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    return model
+
+
+def obstacle(error: BaseException, network: FlowNetwork) -> str:
+    """The layer in whose forward the exporter stopped, and why, in one line."""
+    names = {id(module): name or "the network itself" for name, module in network.named_modules()}
+    found, root = "", error
+    while root is not None:
+        trace = root.__traceback__
+        while trace is not None:
+            found = names.get(id(trace.tb_frame.f_locals.get("self")), found)
+            trace = trace.tb_next
+        error, root = root, root.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{found or 'translation'}: {type(error).__name__}: {lines[0] if lines else 'no reason given'}"
+
+
+def write_model(model, path: Path) -> None:  # noqa: ANN001: an onnx.ModelProto
+    """Write a model to one file."""
+    write_bytes(path, model.SerializeToString())
+
+
+def compare(network: FlowNetwork, path: Path, samples: Iterable[Sample]) -> Difference:
+    """How far the exported file's flow is from the network's on the images of `samples`."""
+    predictor, exported = Predictor(network), OnnxPredictor(path)
+    distances, largest_flow = [], 0.0
+    for sample in samples:
+        flow = predictor(sample.image1, sample.image2)
+        distances.append(np.abs(exported(sample.image1, sample.image2) - flow))
+        largest_flow = max(largest_flow, float(np.abs(flow).max()))
+    return Difference(
+        float(max(one.max() for one in distances)),
+        float(np.mean([one.mean() for one in distances])),
+        largest_flow,
+    )

@@ -1,0 +1,98 @@
+"""Using an exported network: flow by ONNX Runtime, on a machine that need not have PyTorch."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mdflow.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mdflow.inference import BothDirections
+
+INPUTS = ("image1", "image2")
+
+
+class OnnxPredictor:
+    """A file of `mdflow export` or `mdflow quantize`, called as mdflow.Predictor is.
+
+    `size` is the (height, width) that the file takes, None for any; smaller images are padded to it. `threads` is how many cores it uses, by
+    default all. Raises InputError for a file that is no such network, or without the extra mdflow[export].
+    """
+
+    def __init__(self, path: Path | str, threads: int = 0) -> None:
+        self.path = Path(path)
+        self.session = open_session(self.path, threads)
+        inputs = {one.name: one.shape for one in self.session.get_inputs()}
+        if tuple(inputs) != INPUTS:
+            raise InputError(f"'{path}' takes {', '.join(inputs)}; expected a file that `mdflow export` wrote.")
+        height, width = inputs[INPUTS[0]][2:]
+        self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    def __call__(self, image1: np.ndarray, image2: np.ndarray) -> np.ndarray:
+        """Flow (H,W,2) float32 in pixels from image1 to image2, (H,W,3) uint8 RGB; InputError for anything else."""
+        if image1.shape != image2.shape:
+            raise InputError(f"Both images must have one size, got {image1.shape[:2]} and {image2.shape[:2]}.")
+        height, width = image1.shape[:2]
+        margins = self._margins(height, width)
+        planes = [_planes(np.pad(image, (*margins, (0, 0)), mode="edge")) for image in (image1, image2)]
+        (flow,) = self.session.run(None, dict(zip(INPUTS, planes, strict=True)))
+        (top, _), (left, _) = margins
+        return np.ascontiguousarray(flow[0, :, top : top + height, left : left + width].transpose(1, 2, 0))
+
+    def both(self, image1: "np.ndarray | Tensor", image2: "np.ndarray | Tensor") -> "BothDirections":
+        """As mdflow.Predictor.both, by two calls; its forward-backward check needs PyTorch."""
+        import torch
+
+        from mdflow.inference import BothDirections
+        from mdflow.occlusion import forward_backward
+
+        as_arrays = isinstance(image1, np.ndarray)
+        images = (image1, image2) if as_arrays else [_from_tensor(image) for image in (image1, image2)]
+        flow12, flow21 = self(*images), self(*images[::-1])
+        planes12, planes21 = (torch.from_numpy(flow).permute(2, 0, 1)[None] for flow in (flow12, flow21))
+        visible1, visible2 = forward_backward(planes12, planes21), forward_backward(planes21, planes12)
+        if as_arrays:
+            return BothDirections(flow12, flow21, visible1[0, 0].numpy() > 0.5, visible2[0, 0].numpy() > 0.5)
+        return BothDirections(planes12, planes21, visible1, visible2)
+
+    def _margins(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """How many rows above and below, columns left and right bring an image to the file's size."""
+        missing = [full - length for full, length in zip(self.size or (height, width), (height, width), strict=True)]
+        if min(missing) < 0:
+            raise InputError(
+                f"'{self.path}' takes images of up to {self.size[0]}x{self.size[1]}, got {height}x{width}; "
+                "export it with that --size, or with --dynamic."
+            )
+        return tuple((length // 2, length - length // 2) for length in missing)
+
+
+def open_session(path: Path, threads: int = 0):  # noqa: ANN201: onnxruntime is optional
+    """The file as an onnxruntime.InferenceSession on the CPU; InputError when that fails."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise InputError(f"'{path}' needs ONNX Runtime; install mdflow[export].") from error
+    if not path.is_file():
+        raise InputError(f"'{path}' does not exist; expected a file that `mdflow export` wrote.")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exceptions have no common class below Exception
+        raise InputError(f"'{path}' cannot be run by ONNX Runtime: {str(error).splitlines()[0]}.") from error
+
+
+def _planes(image: np.ndarray) -> np.ndarray:
+    """(H,W,3) as the file wants it, (1,3,H,W)."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[-1] != 3:
+        raise InputError(f"Expected an (H,W,3) uint8 RGB array, got {image.shape} {image.dtype}.")
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
+
+
+def _from_tensor(image: "Tensor") -> np.ndarray:
+    """A (1,3,H,W) tensor in [0,1] as the (H,W,3) uint8 array that it came from."""
+    return (image[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
