@@ -48,11 +48,10 @@ class Desk:
 
     def describe(self, paths: Sequence[Path]) -> str:
         """A sentence on what was dropped; InputError for what cannot be used."""
-        with_names = self.open(paths)
-        frame = with_names.frames[0]
-        size = f"{len(with_names.names)} frames of {frame.shape[1]}×{frame.shape[0]} pixels"
-        rate = with_names.rate
-        return f"{size}, {rate:.4g} a second." if rate else f"{size}."
+        footage = self.open(paths)
+        height, width = footage.frames[0].shape[:2]
+        rate = f", {footage.rate:.4g} a second" if footage.rate else ""
+        return f"{len(footage.names)} frames of {width}×{height} pixels{rate}."
 
     def open(self, paths: Sequence[Path]) -> Footage:
         """The footage; InputError calls the files by their own names."""
@@ -125,9 +124,11 @@ def read_weights(path: Path) -> tuple[str, FlowNetwork]:
     return f"{network.name}, {path.stem}", network
 
 
-def made_up_images(folder: Path, frames: int = 10, size: tuple[int, int] = (216, 384), seed: int = 3) -> list[Path]:
+def made_up_images(folder: Path, frames: int = 8, size: tuple[int, int] = (216, 384), seed: int = 3) -> list[Path]:
     """Image files of a synthetic scene, for those who have no footage at hand."""
-    scene = Synthetic(length=1, frames=frames, size=size, motion=(5.0, 6.0), seed=seed, texture_count=8)
+    scene = Synthetic(
+        length=1, frames=frames, size=size, motion=(2.5, 3.0), seed=seed, texture_count=8, appearance=False
+    )
     samples = [scene[index] for index in range(len(scene))]
     images = [sample.image1 for sample in samples] + [samples[-1].image2]
     paths = [folder / f"scene_{number:02d}.png" for number in range(frames)]

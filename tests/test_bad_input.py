@@ -118,6 +118,25 @@ ROWS = [
     ("pretrain -o notes.txt --data synthetic", r"Cannot write to 'notes\.txt': Not a directory"),
     ("distill --teacher zero --student raft -o out --data synthetic", r"'zero' has no weights to train"),
     ("distill --student nobody -o out --data synthetic", r"Unknown network 'nobody'; choose from fastflownet"),
+    # The page
+    ("demo --network fastflow", r"Unknown network 'fastflow'; choose from fastflownet"),
+    ("demo --network fastflownet=missing.pth", r"missing\.pth"),
+    ("demo --network fastflownet=code.pth", r"'code\.pth' is not a plain weight file"),
+    ("demo --port 70000", r"port 70000 is out of range; expected 1 to 65535"),
+    ("demo --frames 1", r"--frames 1 leaves nothing to look at; expected 2 or more"),
+    ("demo --device quantum", r"device 'quantum' cannot be used here"),
+    # Adaptation
+    ("adapt missing -o out", r"missing does not exist; expected a video, a folder of videos, or a folder of frames"),
+    ("adapt empty -o out", r"empty holds nothing: no data set is recognised there; expected"),
+    ("adapt text.mp4 -o out", r"text\.mp4 cannot be opened as a video"),
+    ("adapt fine -o out --judge empty", r"empty holds nothing: no data set is recognised there"),
+    ("adapt fine -o out --steps 3", r"3 steps cannot be shared by 1 round\(s\); expected at least 4"),
+    ("adapt fine -o out --rounds 0", r"cannot be shared by 0 round\(s\)"),
+    ("adapt fine -o out --size 64x100", r"The crop 64x100 does not fit 'fastflownet'; give a --size of multiples"),
+    ("adapt fine -o out --set lables=1", r"Unknown setting 'lables'"),
+    ("adapt fine -o out --student zero", r"'zero' has no weights to train; choose another network"),
+    ("adapt fine -o out --init other.safetensors", r"'other\.safetensors' holds the network 'zero'"),
+    ("adapt fine -o notes.txt", r"Cannot write to 'notes\.txt/pretrain'|notes\.txt"),
     # No verb
     ("frobnicate", r"invalid choice: 'frobnicate' \(choose from .*predict"),
 ]

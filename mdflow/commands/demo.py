@@ -34,11 +34,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Serve until interrupted; what was uploaded and shown is removed at the end."""
+    check_numbers(arguments)
     limits = Limits(arguments.megabytes, arguments.seconds, arguments.frames)
     networks = open_networks(arguments.network or NETWORKS)
     device = pick_device(arguments.device)
     with tempfile.TemporaryDirectory(prefix="mdflow-demo-") as folder:
         serve(Desk(networks, Path(folder), limits, device), arguments.host, arguments.port)
+
+
+def check_numbers(arguments: argparse.Namespace) -> None:
+    """Raise InputError for a number that makes no sense."""
+    if arguments.port is not None and not 0 < arguments.port < 65536:
+        raise InputError(f"The port {arguments.port} is out of range; expected 1 to 65535.")
+    smallest = {"megabytes": 1, "seconds": 1, "frames": 2}
+    for name, least in smallest.items():
+        if not getattr(arguments, name) >= least:
+            raise InputError(
+                f"--{name} {getattr(arguments, name):g} leaves nothing to look at; expected {least} or more."
+            )
 
 
 def open_networks(texts: list[str]) -> dict[str, FlowNetwork]:

@@ -12,6 +12,7 @@ let number = 0; // of the pair
 let tiles = [];
 let page = {};
 let point = null; // {x, y} of frame 1 in pixels
+let hovered = null; // the picture under the pointer
 let pinned = false;
 let playing = false;
 let blinking = null;
@@ -58,6 +59,7 @@ function makeTile(kind) {
 
 function pointAt(event, picture) {
   const box = picture.getBoundingClientRect();
+  hovered = picture;
   const place = (share, length) => Math.min(Math.max(Math.floor(share * length), 0), length - 1);
   point = {
     x: place((event.clientX - box.left) / box.width, view.width),
@@ -75,6 +77,7 @@ function build() {
     links: make("span"),
     table: make("tbody"),
     hint: make("div", { className: "hint" }),
+    label: make("div", { className: "label" }),
   });
   const time = make("div", { className: "time" }, page.play, page.slider, page.time);
   const toolbar = make("div", { className: "toolbar" }, time, page.blink, page.links);
@@ -158,7 +161,20 @@ async function draw() {
   if (number !== at || point !== where) return; // moved on in the meantime
   tiles.forEach((tile) => drawMarks(tile, vectors));
   page.table.replaceChildren(...view.networks.map((name, k) => row(name, k, vectors && vectors[k])));
+  drawLabel(vectors);
   page.hint.textContent = where ? placeText(vectors) : "Point at a picture to read the vector there; click to hold the place.";
+}
+
+function drawLabel(vectors) {
+  page.label.remove();
+  if (!vectors) return;
+  page.label.textContent = vectors.map(([dx, dy]) => `dx ${signed(dx)}  dy ${signed(dy)} px`).join("\n");
+  // On the side of the point where there is room.
+  const side = (name, share) => (page.label.style[name] = `calc(${100 * share}% + 12px)`);
+  page.label.style.cssText = "";
+  side(...(2 * point.x < view.width ? ["left", point.x / view.width] : ["right", 1 - point.x / view.width]));
+  side(...(2 * point.y < view.height ? ["top", point.y / view.height] : ["bottom", 1 - point.y / view.height]));
+  hovered.append(page.label);
 }
 
 function placeText(vectors) {

@@ -1,0 +1,31 @@
+import sys
+
+from mdflow.checkpoint import save_network
+from mdflow.commands import demo, main
+from mdflow.networks import create
+
+
+def test_a_missing_gradio_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "mdflow.demo", raising=False)
+    assert main(["demo", "--network", "zero"]) == 2
+    assert "needs Gradio, which is not installed; install mdflow[demo]." in capsys.readouterr().err
+
+
+def test_networks_are_shown_by_name_and_file(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        save_network(tmp_path / folder / "best.safetensors", create("fastflownet"))
+    given = ["dis", f"fastflownet={tmp_path}/a/best.safetensors", f"fastflownet={tmp_path}/b/best.safetensors"]
+    assert list(demo.open_networks(given)) == ["dis", "fastflownet, best", given[2]]
+
+
+def test_the_page_is_for_this_machine_unless_told_otherwise(monkeypatch):
+    served = []
+    monkeypatch.setattr(demo, "serve", lambda desk, host, port: served.append((desk, host, port)))
+    assert main(["demo", "--network", "zero", "--frames", "20"]) == 0
+    assert main(["demo", "--network", "zero", "--host", "0.0.0.0", "--port", "7000"]) == 0
+    (desk, *first), (_, *second) = served
+    assert (first, second) == (["127.0.0.1", None], ["0.0.0.0", 7000])
+    assert desk.limits.frames == 20
+    assert not desk.folder.exists()
