@@ -76,13 +76,24 @@ class RunFolder:
         older = sorted(path.parent.glob(f"{name}.previous*"), key=lambda one: int("0" + one.name.rpartition("s")[2]))
         found = [one for one in (path, *older) if one.exists()]
         for candidate in found:
-            content = candidate.read_bytes()
-            if hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]:
-                return read_pickled(content[DIGEST:], candidate)
+            state = read_checkpoint(candidate)
+            if state is not None:
+                return state
             print(f"The checkpoint '{candidate}' is damaged; looking for the one before it.")
         if found:
             raise InputError(f"No checkpoint '{path}' is whole any more; use --overwrite to start anew.")
         return None
+
+
+def read_checkpoint(path: Path) -> dict[str, Any] | None:
+    """The state in a checkpoint, or None if it does not fit its checksum.
+
+    Raises InputError for a stranger's that asks to run code.
+    """
+    content = path.read_bytes()
+    if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
+        return None
+    return read_pickled(content[DIGEST:], path)
 
 
 def logged_before(line: bytes, stage: str, step: int) -> bool:
@@ -105,14 +116,8 @@ def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -
 
     Raises InputError if it holds a run already, unless it is to be resumed (with the same config) or overwritten.
     """
+    check_run(config, resume, overwrite)
     path = config.out
-    record = path / "config.yaml"
-    if record.exists() and not (resume or overwrite):
-        raise InputError(
-            f"'{path}' holds a run already; use --resume to go on, --overwrite to start anew, or another -o."
-        )
-    if record.exists() and resume and (changed := differences(record, config)):
-        raise InputError(f"'{path}' was started with other settings: {changed}; repeat the same command to resume.")
     if overwrite and not resume:
         for old in [
             *path.glob("checkpoints/*"),
@@ -123,8 +128,20 @@ def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -
             old.unlink(missing_ok=True)
     with writing(path):
         folder = RunFolder(path, config.keep)
-    write_whole(record, dump(config).encode())
+    write_whole(path / "config.yaml", dump(config).encode())
     return folder
+
+
+def check_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -> None:
+    """Raise open_run's InputError where it would; for a verb that has long work to do before."""
+    path = config.out
+    record = path / "config.yaml"
+    if record.exists() and not (resume or overwrite):
+        raise InputError(
+            f"'{path}' holds a run already; use --resume to go on, --overwrite to start anew, or another -o."
+        )
+    if record.exists() and resume and (changed := differences(record, config)):
+        raise InputError(f"'{path}' was started with other settings: {changed}; repeat the same command to resume.")
 
 
 def differences(record: Path, config: RunConfig) -> str:

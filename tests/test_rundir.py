@@ -1,3 +1,9 @@
+import errno
+import hashlib
+import io
+import json
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -93,3 +99,87 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(InputError, match=r"Cannot write to '.*run': "):
         open_run(config(tmp_path))
+
+
+def test_the_last_k_checkpoints_are_kept(tmp_path):
+    folder = open_run(config(tmp_path, keep=3))
+    for step in range(1, 6):
+        folder.save({"step": step})
+    checkpoints = folder.path / "checkpoints"
+    assert {path.name for path in checkpoints.iterdir()} == {"last", "last.previous", "last.previous2"}
+    for name, step in (("last", 5), ("last.previous", 4), ("last.previous2", 3)):
+        assert folder.restore()["step"] == step
+        (checkpoints / name).write_bytes(b"torn")
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_what_cannot_be_written_is_said_and_the_one_before_stays(tmp_path, monkeypatch, error):
+    folder = open_run(config(tmp_path))
+    folder.save({"step": 1})
+
+    def refuse(descriptor):
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", refuse)
+        with pytest.raises(InputError, match=rf"Cannot write to '.*last': {os.strerror(error)}; make room"):
+            folder.save({"step": 2})
+    assert not list(folder.path.rglob("*.partial"))
+    assert folder.restore()["step"] == 1
+
+
+def test_a_disk_that_fills_up_while_metrics_are_written_is_said(tmp_path, monkeypatch):
+    folder = open_run(config(tmp_path))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(folder.events, "add_scalar", full)
+    with pytest.raises(InputError, match=r"metrics\.jsonl': No space left on device"):
+        folder.log("stage", 1, {"loss": 1.0})
+
+
+def test_a_resumed_run_logs_nothing_twice(tmp_path):
+    folder = open_run(config(tmp_path))
+    for stage, steps in (("before", [0, 20]), ("stage", [0, 20, 40]), ("stage/held-out", [20, 40])):
+        for step in steps:
+            folder.log(stage, step, {"loss": 1.0})
+    metrics = folder.path / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes() + b'{"stage": "stage", "st')
+    folder.forget("stage", 20)
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [
+        ("before", 0),
+        ("before", 20),
+        ("stage", 0),
+        ("stage/held-out", 20),
+    ]
+
+
+def test_a_strangers_checkpoint_runs_no_code(tmp_path):
+    folder = open_run(config(tmp_path))
+    buffer = io.BytesIO()
+    torch.save({"step": Malice(tmp_path / "executed")}, buffer)
+    content = buffer.getvalue()
+    (folder.path / "checkpoints" / "last").write_bytes(hashlib.sha256(content).digest() + content)
+    with pytest.raises(InputError, match=r"last' is not a plain weight file: .* never executed"):
+        folder.restore()
+    assert not (tmp_path / "executed").exists()
+
+
+class Malice:
+    """What a stranger's pickle may do: here it makes a folder."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def test_settings_that_are_newer_than_a_run_do_not_stop_it(tmp_path):
+    record = open_run(config(tmp_path, steps=5)).path / "config.yaml"
+    record.write_text("".join(line for line in record.read_text().splitlines(True) if not line.startswith("keep:")))
+    open_run(config(tmp_path, steps=5), resume=True)
+    with pytest.raises(InputError, match="keep 2 -> 7"):
+        open_run(config(tmp_path, steps=5, keep=7), resume=True)

@@ -1,6 +1,8 @@
 """The training verbs from the command line, at a few pixels and steps."""
 
 import json
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from safetensors.torch import load_file
 from mdflow.commands import main
 from mdflow.config import DistillConfig, PretrainConfig, build
 from mdflow.data.io import write_image
+from mdflow.stopping import STATUS
 from teachers import load
 
 SMALL = [
@@ -131,3 +134,12 @@ def test_a_size_off_the_stride_is_said_before_anything_is_written(tmp_path, caps
     assert call("pretrain", "--set", "augment.crop=[64, 100]", "-o", tmp_path / "run") == 2
     assert "The crop 64x100 does not fit 'fastflownet'; give a --size of multiples of 64" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_verb_that_is_asked_to_stop_says_so_by_its_status(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("mdflow.training.report", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert call("pretrain", "-o", tmp_path / "run", "--set", "steps=50") == STATUS
+    message = capsys.readouterr().err
+    assert "Stopped after step 1 of 50 of pretrain, and saved in" in message
+    assert message.endswith("The same command with --resume goes on.\n")
+    assert (tmp_path / "run" / "checkpoints" / "last_pretrain").exists()

@@ -1,0 +1,54 @@
+import os
+import signal
+import threading
+
+import pytest
+import torch
+from test_training import examine, pull, settings, stream, train
+from toy import Translation
+
+from mdflow.rundir import open_run
+from mdflow.stopping import Stopped, stop_signal
+from mdflow.training import fit
+
+
+def test_a_signal_is_noticed_and_the_old_behaviour_comes_back():
+    before = signal.getsignal(signal.SIGTERM)
+    with stop_signal() as asked:
+        assert not asked()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked()
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_thread_may_train_too():
+    found = []
+
+    def inside():
+        with stop_signal() as asked:
+            found.append(asked())
+
+    thread = threading.Thread(target=inside)
+    thread.start()
+    thread.join()
+    assert found == [False]
+
+
+@pytest.mark.parametrize("stop", [0, 3, 7])
+def test_a_run_saves_after_the_step_at_hand_and_goes_on_to_the_same_weights(tmp_path, stop):
+    """Also when the last step is at hand: the stage after it must not begin."""
+    expected = train(tmp_path, "whole", steps=8, checkpoint_every=100)
+    network, seen = Translation(), []
+
+    def step(batch, progress):
+        seen.append(int(batch["number"]))
+        if seen[-1] == stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pull(network)(batch, progress)
+
+    config = settings(tmp_path, "parts", steps=8, checkpoint_every=100)
+    with pytest.raises(Stopped, match=f"Stopped after step {stop + 1} of 8 of stage, and saved in '.*parts'"):
+        fit(network, step, stream, examine, config, 8, open_run(config), "stage")
+    assert seen == list(range(stop + 1))
+    again = train(tmp_path, "parts", Translation(9, 9), steps=8, checkpoint_every=100, resume=True)
+    assert torch.equal(again.motion, expected.motion)
