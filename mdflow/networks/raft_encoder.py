@@ -92,8 +92,7 @@ class ResidualEncoder(nn.Module):
         self.apply(initialize)
 
     def forward(self, image: Tensor) -> Tensor:
-        # Convolutions on a CPU are up to 1.7 times as fast with the channels last.
-        x = F.relu_(self.norm1(self.conv1(image.contiguous(memory_format=torch.channels_last))))
+        x = F.relu_(self.norm1(self.conv1(image)))
         return self.conv2(self.layer3(self.layer2(self.layer1(x))))
 
 
