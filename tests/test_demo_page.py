@@ -60,7 +60,7 @@ def page(browser, address):
     page.on("request", lambda request: asked.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))  # Playwright cannot mark a built-in
     page.goto(address)
-    page.wait_for_selector("#start")
+    page.wait_for_selector("#viewer .nothing")
     yield page
     page.close()
     assert [url for url in asked if not url.startswith((address, "data:", "blob:"))] == []
