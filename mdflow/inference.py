@@ -7,12 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdflow.compiled import compiled
 from mdflow.errors import InputError
 from mdflow.fitting import FITS, Fit, Size, resize
 from mdflow.networks.network import FlowNetwork
 from mdflow.occlusion import forward_backward
 
 Image = np.ndarray | Tensor
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class BothDirections(NamedTuple):
@@ -32,9 +34,10 @@ class Predictor:
 
     `fit` names the way to meet the network's stride (mdflow.fitting.FITS): "pad" as RAFT for Sintel,
     "pad-bottom" as RAFT for KITTI, "resize" as MDFlow, to `size` (height, width) or to the nearest
-    multiples, "own". With `compile` the network runs through torch.compile. The network is moved to `device`,
-    if one is given, and to evaluation mode. Raises InputError for an unknown `fit`, or a `size` with another
-    fit than "resize".
+    multiples, "own". With `compile` the network runs through torch.compile (mdflow.compiled). `precision`
+    "bfloat16": its convolutions in half the bits, coordinates and flows in float32 (docs/speed.md says what that
+    costs). The network is moved to `device`, if one is given, and to evaluation mode. Raises InputError for an
+    unknown `fit` or `precision`, or a `size` with another fit than "resize".
     """
 
     def __init__(
@@ -44,15 +47,19 @@ class Predictor:
         size: Size | None = None,
         compile: bool = False,
         device: torch.device | str | None = None,
+        precision: str = "float32",
     ) -> None:
         if fit not in FITS:
             raise InputError(f"Unknown fit '{fit}'; choose from {', '.join(FITS)}.")
+        if precision not in PRECISIONS:
+            raise InputError(f"Unknown precision '{precision}'; choose from {', '.join(PRECISIONS)}.")
         if size is not None and fit != "resize":
             raise InputError(f"A size goes with the fit 'resize', not with '{fit}'.")
         self.network = network.to(device).eval()
         self._fit = partial(resize, size=size) if size else FITS[fit]
-        self._forward = torch.compile(network.forward) if compile else network.forward
-        self._both_directions = torch.compile(network.both_directions) if compile else network.both_directions
+        self._mixed = partial(torch.autocast, dtype=PRECISIONS[precision], enabled=precision != "float32")
+        self._forward = compiled(network.forward) if compile else network.forward
+        self._both_directions = compiled(network.both_directions) if compile else network.both_directions
 
     @torch.no_grad()
     def __call__(self, image1: Image, image2: Image) -> Image:
@@ -62,15 +69,18 @@ class Predictor:
         [0,1], give a (B,2,H,W) tensor on the network's device. Raises InputError for anything else.
         """
         fit, tensor1, tensor2 = self._prepare(image1, image2)
-        flow = fit.undo(self._forward(tensor1, tensor2, last_only=True)[-1])
+        with self._mixed(tensor1.device.type):
+            flows = self._forward(tensor1, tensor2, last_only=True)
+        flow = fit.undo(flows[-1].float())
         return _as_array(flow) if isinstance(image1, np.ndarray) else flow
 
     @torch.no_grad()
     def both(self, image1: Image, image2: Image) -> BothDirections:
         """Flows in both directions and the visibility by their forward-backward check."""
         fit, tensor1, tensor2 = self._prepare(image1, image2)
-        flows12, flows21 = self._both_directions(tensor1, tensor2, last_only=True)
-        flow12, flow21 = fit.undo(flows12[-1]), fit.undo(flows21[-1])
+        with self._mixed(tensor1.device.type):
+            flows12, flows21 = self._both_directions(tensor1, tensor2, last_only=True)
+        flow12, flow21 = fit.undo(flows12[-1].float()), fit.undo(flows21[-1].float())
         both = flow12, flow21, forward_backward(flow12, flow21), forward_backward(flow21, flow12)
         if isinstance(image1, np.ndarray):
             arrays = [_as_array(tensor) for tensor in both]

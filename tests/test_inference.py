@@ -10,6 +10,7 @@ import mdflow
 from mdflow import Predictor
 from mdflow.errors import InputError
 from mdflow.fitting import FITS
+from mdflow.networks import create
 from mdflow.networks.network import Features, FlowNetwork
 
 
@@ -101,6 +102,23 @@ def test_unknown_fit_and_misplaced_size_are_refused():
         Predictor(ColourIsFlow(), "crop")
     with pytest.raises(InputError, match="size goes with the fit 'resize'"):
         Predictor(ColourIsFlow(), "pad", size=(64, 64))
+
+
+def test_half_precision_is_asked_for_by_name_and_gives_float32_flows():
+    image1, image2 = torch.rand(2, 1, 3, 64, 64).unbind()
+    network = create("fastflownet")
+    exact = Predictor(network)(image1, image2)
+    half = Predictor(network, precision="bfloat16")(image1, image2)
+    assert half.dtype == torch.float32
+    assert 0 < (half - exact).norm(dim=1).mean() < 0.05 * exact.norm(dim=1).mean()
+    with pytest.raises(InputError, match="Unknown precision 'int4'; choose from float32, bfloat16"):
+        Predictor(network, precision="int4")
+
+
+def test_compiling_without_a_compiler_says_so(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(InputError, match="needs a C\\+\\+ compiler, and no-such-compiler is not installed"):
+        Predictor(ColourIsFlow(), compile=True)
 
 
 def test_prediction_keeps_no_graph_and_uses_evaluation_mode():

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 UNTRAINED = "untrained"
 FITS = ("pad", "pad-bottom", "resize", "own")  # mdflow.fitting.FITS
+PRECISIONS = ("float32", "bfloat16")  # mdflow.inference.PRECISIONS
 STAGES = {
     "float": "float.safetensors",
     "calibration": "calibration.safetensors",
@@ -42,7 +43,12 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
         "--fit", choices=FITS, help="how frames meet the network's stride (docs/evaluation.md); default: pad"
     )
     parser.add_argument("--size", type=parse_size, metavar="HxW", help="of the fit resize, such as 448x1024")
-    parser.add_argument("--compile", action="store_true", help="run the network through torch.compile")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="run the network through torch.compile: a minute once for each size, then kept",
+    )
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="bfloat16: faster, almost as exact")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
 
 
@@ -99,7 +105,7 @@ def make_predictor(
 
     size = tuple(arguments.size) if arguments.size else None
     device = pick_device(arguments.device)
-    return Predictor(network, arguments.fit or fit, size, arguments.compile, device)
+    return Predictor(network, arguments.fit or fit, size, arguments.compile, device, arguments.precision)
 
 
 def parse_size(text: str) -> list[int]:

@@ -1,0 +1,26 @@
+"""torch.compile with what it compiled kept between processes."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mdflow.errors import InputError
+
+
+def compiled(function: Callable) -> Callable:
+    """`function` through torch.compile, one compilation for each size of its images.
+
+    The first call takes about a minute on one core; a later process reads the result in some seconds from
+    TORCHINDUCTOR_CACHE_DIR, by default ~/.cache/mdflow/compiled. Raises InputError without a C++ compiler.
+    """
+    compilers = [os.environ["CXX"]] if "CXX" in os.environ else ["g++", "clang++"]
+    if not any(shutil.which(name) for name in compilers):
+        raise InputError(
+            f"torch.compile needs a C++ compiler, and {' or '.join(compilers)} is not installed; "
+            "install one, or leave --compile away."
+        )
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "mdflow" / "compiled"))
+    return torch.compile(function, dynamic=False)
