@@ -20,7 +20,8 @@ import torch
 
 from mdflow import distill, pretrain
 from mdflow.checkpoint import load_network
-from mdflow.commands.training import HELD_OUT_SEED, parse_size
+from mdflow.commands.predictor import parse_size
+from mdflow.commands.training import HELD_OUT_SEED
 from mdflow.config import DistillConfig, PretrainConfig, build
 from mdflow.data import open_dataset
 from mdflow.data.batches import Batch, Cached, batches

@@ -11,20 +11,22 @@ from mdflow.adapt import Candidate, Shrunk, Stage, adapt, best, judged
 from mdflow.adapt_report import Account, write_report
 from mdflow.checkpoint import save_network
 from mdflow.commands.curate import clips_of, curate_all
-from mdflow.commands.predictor import UNTRAINED
-from mdflow.commands.training import make_network, open_training_data, parse_size
+from mdflow.commands.predictor import UNTRAINED, parse_size
+from mdflow.commands.training import make_network, open_training_data
 from mdflow.config import Config, DistillConfig, PretrainConfig, build
 from mdflow.data import UNLABELLED, open_dataset, recognise
 from mdflow.data.batches import Cached
 from mdflow.data.curate import Rules
 from mdflow.data.curated import PAIRS_FILE, extract
 from mdflow.data.files import list_folders, list_images
+from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
 from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
 from mdflow.networks import create
-from mdflow.rundir import open_run
+from mdflow.results import make_folder
+from mdflow.rundir import check_run, open_run
 from teachers import WEIGHTS
 
 STEPS, SIZE, JUDGED_WIDTH = 400, [192, 256], 640
@@ -57,8 +59,10 @@ def run(arguments: argparse.Namespace) -> None:
     footage, roots = divided(arguments.sources)
     configs = [config_of(kind, arguments, bool(footage), roots) for kind in (PretrainConfig, DistillConfig)]
     network, student = make_network(configs[0].network, configs[0]), make_network(configs[1].student, configs[1])
-    folders = [open_run(config, arguments.resume, arguments.overwrite) for config in configs]
+    for config in configs:
+        check_run(config, arguments.resume, arguments.overwrite)
     curated = curated_once(footage, arguments.out / "curated", arguments) if footage else []
+    folders = [open_run(config, arguments.resume, arguments.overwrite) for config in configs]
     dataset = open_training_data(configs[0])
     held_out = Cached(Shrunk(dataset, JUDGED_WIDTH))
     starts = [start_sentence(configs[0].network), start_sentence(configs[1].student)]
@@ -95,8 +99,9 @@ def divided(sources: list[str]) -> tuple[list[Path], list[str]]:
 
 def config_of(kind: type[Config], arguments: argparse.Namespace, footage: bool, roots: list[str]) -> Config:
     """A stage's config: a budget that a CPU can bear, then the flags, then those of --set that it knows."""
-    total, rounds = arguments.steps or STEPS, arguments.rounds or 1
-    if total < 2 * (1 + rounds) or rounds < 1:
+    total = STEPS if arguments.steps is None else arguments.steps
+    rounds = 1 if arguments.rounds is None else arguments.rounds
+    if rounds < 1 or total < 2 * (1 + rounds):
         raise InputError(f"{total} steps cannot be shared by {rounds} round(s); expected at least {2 * (1 + rounds)}.")
     pretraining = kind is PretrainConfig
     steps = total // 2 if pretraining else (total - total // 2) // (2 * rounds)
@@ -104,7 +109,7 @@ def config_of(kind: type[Config], arguments: argparse.Namespace, footage: bool, 
     settings: dict[str, Any] = {
         "out": arguments.out / ("pretrain" if pretraining else "distill"),
         "steps": steps,
-        "batch_size": arguments.batch_size or 2,
+        "batch_size": 2 if arguments.batch_size is None else arguments.batch_size,
         "score_every": max(total // 10, 1),
         "panel_every": total,
         "checkpoint_every": 50,
@@ -174,22 +179,19 @@ def open_labelled(root: str) -> Dataset:
 
 def curated_once(clips: list[Path], folder: Path, arguments: argparse.Namespace) -> list[list[str]]:
     """Curate the clips into `folder` unless an earlier start did; a row of the report for each clip."""
-    record = folder / "clips.json"
-    names = [str(clip) for clip in clips]
-    if arguments.overwrite and not arguments.resume and record.exists():
-        shutil.rmtree(folder)
-    if not (folder / PAIRS_FILE).exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        record.write_text(json.dumps(names))
-        extract(curate_all(clips, Rules()), folder)
+    record, names = folder / "clips.json", [str(clip) for clip in clips]
+    anew = arguments.overwrite and not arguments.resume
+    if anew or not (folder / PAIRS_FILE).exists():
+        curations = curate_all(clips, Rules())
+        if record.exists():
+            shutil.rmtree(folder)
+        make_folder(folder)
+        write_bytes(record, json.dumps(names).encode())
+        extract(curations, folder)
     elif not record.exists() or json.loads(record.read_text()) != names:
         raise InputError(f"'{folder}' was curated from other clips; repeat the same command to resume.")
-    reports = [
-        json.loads(path.read_text())
-        for path in sorted(folder.glob("*.json"))
-        if path.name not in (PAIRS_FILE, record.name)
-    ]
-    found = {report["source"]: report for report in reports}
+    reports = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    found = {report["source"]: report for report in reports if "source" in report}
     return [curation_row(name, found.get(name)) for name in names]
 
 
