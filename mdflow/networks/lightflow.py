@@ -45,6 +45,9 @@ class LightFlow(FlowNetwork):
             self.up.append(separable(coarser + skip, outputs))
         self.predict = nn.ModuleList(separable(channels, 2) for channels in up)
         self.apply(initialize)
+        # A normalised output means 20 random pixels to unlearn: start near zero flow.
+        for predict in self.predict:
+            nn.init.constant_(predict[4].weight, 0.1)
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """The images themselves, centred: the network looks at both together from its first layer on."""

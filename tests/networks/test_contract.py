@@ -107,3 +107,11 @@ def test_images_of_two_shapes_are_refused(network):
 def assert_close(flow, expected):
     """Equal up to what another batch size does to the order of float sums."""
     assert (flow - expected).abs().max() <= 1e-4 * expected.abs().max().clamp(min=1)
+
+
+@pytest.mark.parametrize("name", ["fastflownet", "lightflow"])
+def test_a_light_network_starts_near_zero_flow(name):
+    torch.manual_seed(0)
+    with torch.no_grad():
+        flow = create(name).train()(*pair(batch=4))[-1]
+    assert flow.abs().mean() < 2

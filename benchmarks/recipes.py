@@ -1,0 +1,117 @@
+"""Each network by its own published recipe, made tiny: does its error fall? One panel for each, in one picture.
+
+python benchmarks/recipes.py -o OUT [--steps 100] [--networks raft_small ...] [--rate 4e-4] [--chairs FlyingChairs]
+    [--picture docs/recipes.png]
+
+What a recipe says of loss, optimiser and augmentation is kept; steps, batch, crop, data and the largest rate are not.
+The error is that of held-out synthetic scenes; of the FlyingChairs sample, that of the pairs trained on. A run that is
+done is not repeated.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+
+from mdflow.commands import main as mdflow
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).resolve().parents[1]
+CHAIRS = ROOT.parent / "shared" / "data" / "FlyingChairs"
+RECIPES = {  # network: its recipe, and what makes it small enough
+    "lightflow": ("lightflow_chairs", {"batch_size": 8}),  # it normalises over the batch
+    "pwcnet": ("pwcnet_chairs", {}),
+    "liteflownet2": ("liteflownet2_chairs_m3s3r3", {}),
+    "fastflownet": ("fastflownet_chairs", {}),
+    "raft_small": ("raft_chairs", {"network.options": {"iterations": 6}}),
+    "deqflow": ("deqflow_chairs", {"network.options": {"size": "tiny", "iterations": 12, "corrections": 3}}),
+}
+TINY = {
+    "batch_size": 2,
+    "seed": 1,
+    "augment.crop": [64, 128],
+    "augment.zoom": [0.0, 0.3],
+    "augment.eraser_size": [8, 24],
+    "augment.relative": 1.0,
+    "data.frame": [80, 144],
+    "data.held_out": [],
+    "data.resize": True,
+    "data.cache": True,
+    "data.workers": 0,
+    "data.synthetic": {"length": 200, "size": [80, 144], "motion": [0.5, 8], "texture_count": 24, "appearance": False},
+    "score_pairs": 4,
+    "checkpoint_every": 10000,
+    "panel_every": 10000,
+}
+
+
+def main() -> None:
+    """Train, print one table, draw one picture."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("-o", "--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--networks", nargs="+", choices=RECIPES, default=list(RECIPES))
+    parser.add_argument("--rate", type=float, default=4e-4, help="the largest learning rate of all recipes")
+    parser.add_argument("--chairs", type=Path, default=CHAIRS)
+    parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "recipes.png")
+    arguments = parser.parse_args()
+    sources = {"synthetic": "synthetic"}
+    if arguments.chairs.exists():
+        sources["FlyingChairs sample"] = str(arguments.chairs)
+    curves = {}
+    for label, source in sources.items():
+        for network in arguments.networks:
+            run = arguments.out / f"{network}_{label.split()[0]}"
+            if not (run / "network.safetensors").exists():
+                train(network, source, run, arguments)
+            curves[network, label] = errors(run)
+            (_, zero), *_, (steps, error) = curves[network, label]
+            print(f"{network:14} {label:20} zero flow {zero:.2f} px, after {steps} steps {error:.2f} px", flush=True)
+            draw(curves, arguments.picture)
+
+
+def train(network: str, source: str, run: Path, arguments: argparse.Namespace) -> None:
+    """The recipe's run on a source."""
+    recipe, smaller = RECIPES[network]
+    every = max(arguments.steps // 5, 1)
+    settings = TINY | smaller | {"optimiser.learning_rate": arguments.rate, "score_every": every}
+    parts = [part for key, value in settings.items() for part in ("--set", f"{key}={json.dumps(value)}")]
+    file = ROOT / "configs" / "supervised" / f"{recipe}.yaml"
+    options = ["--network", network, "--data", source, "-o", str(run), "--steps", str(arguments.steps), "--overwrite"]
+    if mdflow(["supervise", "--config", str(file), *options, *parts]):
+        raise SystemExit(f"The recipe {recipe} did not train.")
+
+
+def errors(run: Path) -> list[tuple[int, float]]:
+    """Steps done and the error then, with zero flow's as step 0."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    judged = [line for line in lines if "epe" in line]
+    return [(0, judged[0]["epe_zero"])] + [(line["step"], line["epe"]) for line in judged]
+
+
+def draw(curves: dict[tuple[str, str], list[tuple[int, float]]], path: Path) -> None:
+    """One panel for each network; the first point is zero flow."""
+    networks = list(dict.fromkeys(network for network, _ in curves))
+    rows = -(-len(networks) // 3)
+    figure, panels = plt.subplots(rows, 3, figsize=(8.4, 2.3 * rows), squeeze=False, layout="constrained")
+    for panel in panels.flat[len(networks) :]:
+        panel.axis("off")
+    for panel, network in zip(panels.flat, networks, strict=False):
+        for (owner, label), points in curves.items():
+            if owner == network:
+                panel.plot(*zip(*points, strict=True), marker=".", label=label)
+        panel.set_title(network, fontsize=9)
+        panel.set_ylim(bottom=0)
+        panel.tick_params(labelsize=7)
+        panel.grid(alpha=0.3)
+    panels[0, 0].legend(fontsize=7)
+    figure.supxlabel("steps (0: zero flow)", fontsize=8)
+    figure.supylabel("EPE, px", fontsize=8)
+    figure.savefig(path, dpi=90)
+
+
+if __name__ == "__main__":
+    main()
