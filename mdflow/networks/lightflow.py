@@ -57,6 +57,11 @@ class LightFlow(FlowNetwork):
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """The fused flow at 1/4 and at full resolution."""
         x, skips = torch.cat([features1[0], features2[0]], dim=1), []
+        if self.training and x[:, 0].numel() == self.stride**2:
+            raise InputError(
+                "LightFlow normalises over the batch: it cannot train on a single 64x64 crop; "
+                "give a larger --size or --batch-size."
+            )
         for level, layer in enumerate(self.down, start=1):
             x = layer(x)
             if str(level) in self.refine:
