@@ -68,8 +68,9 @@ def main() -> None:
             if not (run / "network.safetensors").exists():
                 train(network, source, run, arguments)
             curves[network, label] = errors(run)
-            (_, zero), *_, (steps, error) = curves[network, label]
-            print(f"{network:14} {label:20} zero flow {zero:.2f} px, after {steps} steps {error:.2f} px", flush=True)
+            zero, points = curves[network, label]
+            told = ", ".join(f"{error:.2f} after {steps}" for steps, error in points)
+            print(f"{network:14} {label:20} EPE {told} steps; zero flow {zero:.2f}", flush=True)
             draw(curves, arguments.picture)
 
 
@@ -85,30 +86,31 @@ def train(network: str, source: str, run: Path, arguments: argparse.Namespace) -
         raise SystemExit(f"The recipe {recipe} did not train.")
 
 
-def errors(run: Path) -> list[tuple[int, float]]:
-    """Steps done and the error then, with zero flow's as step 0."""
+def errors(run: Path) -> tuple[float, list[tuple[int, float]]]:
+    """The error of zero flow, and steps done with the error then."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     judged = [line for line in lines if "epe" in line]
-    return [(0, judged[0]["epe_zero"])] + [(line["step"], line["epe"]) for line in judged]
+    return judged[0]["epe_zero"], [(line["step"], line["epe"]) for line in judged]
 
 
-def draw(curves: dict[tuple[str, str], list[tuple[int, float]]], path: Path) -> None:
-    """One panel for each network; the first point is zero flow."""
+def draw(curves: dict[tuple[str, str], tuple[float, list[tuple[int, float]]]], path: Path) -> None:
+    """One panel for each network; dashed is zero flow."""
     networks = list(dict.fromkeys(network for network, _ in curves))
     rows = -(-len(networks) // 3)
     figure, panels = plt.subplots(rows, 3, figsize=(8.4, 2.3 * rows), squeeze=False, layout="constrained")
     for panel in panels.flat[len(networks) :]:
         panel.axis("off")
     for panel, network in zip(panels.flat, networks, strict=False):
-        for (owner, label), points in curves.items():
+        for (owner, label), (zero, points) in curves.items():
             if owner == network:
-                panel.plot(*zip(*points, strict=True), marker=".", label=label)
+                (line,) = panel.plot(*zip(*points, strict=True), marker=".", label=label)
+                panel.axhline(zero, color=line.get_color(), linestyle="--", linewidth=0.8)
         panel.set_title(network, fontsize=9)
         panel.set_ylim(bottom=0)
         panel.tick_params(labelsize=7)
         panel.grid(alpha=0.3)
     panels[0, 0].legend(fontsize=7)
-    figure.supxlabel("steps (0: zero flow)", fontsize=8)
+    figure.supxlabel("steps (dashed: zero flow)", fontsize=8)
     figure.supylabel("EPE, px", fontsize=8)
     figure.savefig(path, dpi=90)
 
