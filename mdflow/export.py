@@ -40,7 +40,7 @@ class Difference(NamedTuple):
     largest_flow: float
 
 
-def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # noqa: ANN201: onnx is optional
+def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # onnx is optional: no type
     """The network as an onnx.ModelProto for images of `size` (height, width), or of any size if `dynamic`.
 
     Operators of ONNX alone, opset 18, without the exporter's notes on each node. Raises InputError without the extra
@@ -52,7 +52,7 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # noqa: A
     except ImportError as error:
         raise InputError("Exporting needs onnx and onnxscript; install mdflow[export].") from error
     free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    deployed = Deployed(network.cpu().eval())
+    deployed = Deployed(network.cpu()).eval()
     try:
         with torch.no_grad():
             program = torch.onnx.export(
@@ -68,7 +68,8 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # noqa: A
     except Exception as error:  # the exporter wraps whatever its many parts raise
         raise InputError(f"'{network.name}' cannot be exported: {obstacle(error, network)}.") from error
     model = program.model_proto
-    for node in (*model.graph.node, *model.graph.value_info):
+    del model.graph.value_info[:]  # runtimes find the shapes themselves
+    for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
     return model
@@ -88,8 +89,8 @@ def obstacle(error: BaseException, network: FlowNetwork) -> str:
     return f"{found or 'translation'}: {type(error).__name__}: {lines[0] if lines else 'no reason given'}"
 
 
-def write_model(model, path: Path) -> None:  # noqa: ANN001: an onnx.ModelProto
-    """Write a model to one file."""
+def write_model(model, path: Path) -> None:
+    """Write an onnx.ModelProto to one file."""
     write_bytes(path, model.SerializeToString())
 
 

@@ -18,8 +18,9 @@ INPUTS = ("image1", "image2")
 class OnnxPredictor:
     """A file of `mdflow export` or `mdflow quantize`, called as mdflow.Predictor is.
 
-    `size` is the (height, width) that the file takes, None for any; smaller images are padded to it. `threads` is how many cores it uses, by
-    default all. Raises InputError for a file that is no such network, or without the extra mdflow[export].
+    `size` is the (height, width) that the file takes, None for any; smaller images are padded to it. `threads` is
+    how many cores it uses, by default all. Raises InputError for a file that is no such network, or without the
+    extra mdflow[export].
     """
 
     def __init__(self, path: Path | str, threads: int = 0) -> None:
@@ -69,7 +70,7 @@ class OnnxPredictor:
         return tuple((length // 2, length - length // 2) for length in missing)
 
 
-def open_session(path: Path, threads: int = 0):  # noqa: ANN201: onnxruntime is optional
+def open_session(path: Path, threads: int = 0):  # onnxruntime is optional: no type
     """The file as an onnxruntime.InferenceSession on the CPU; InputError when that fails."""
     try:
         import onnxruntime

@@ -22,6 +22,7 @@ VERBS = {
     "predict": "flow of a pair, a folder of frames or a video",
     "demo": "a page in the browser: drop a video or images, see flow, occlusion and confidence",
     "export": "a network as one ONNX file for any runtime, checked against PyTorch",
+    "pack": "any dataset or videos in one memory-mapped file",
     "networks": "list the networks, what they cost and which checkpoints are known",
 }
 

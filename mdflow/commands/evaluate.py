@@ -143,7 +143,8 @@ def sets_at(name: str, root: str) -> Iterator[tuple[str, str, Dataset]]:
         for render in passes:
             yield f"sintel {render}", root, open_dataset(f"sintel={root}", render=render)
     else:
-        yield name, root, open_dataset(f"{name}={root}")
+        dataset = open_dataset(f"{name}={root}")
+        yield dataset.name if name == "packed" else name, root, dataset
 
 
 def chosen_networks(arguments: argparse.Namespace) -> Iterator[tuple[str, str, str | None]]:

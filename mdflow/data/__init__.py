@@ -16,6 +16,7 @@ from mdflow.data.kitti import Kitti2012, Kitti2012Multiview, Kitti2015, Kitti201
 from mdflow.data.labelled import labelled_only
 from mdflow.data.middlebury import Middlebury
 from mdflow.data.mixture import Mixture
+from mdflow.data.packed import Packed
 from mdflow.data.sample import Dataset
 from mdflow.data.sintel import Sintel
 from mdflow.data.spring import Spring
@@ -39,6 +40,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "things_subset": ThingsSubset,
     "sceneflow": SceneFlow,
     "curated": Curated,
+    "packed": Packed,
     "video": Videos,
     "frames": Frames,
 }

@@ -1,0 +1,126 @@
+"""Any dataset in one memory-mapped file (LMDB): decoded once, read without decoding, every array with a checksum."""
+
+import json
+import zlib
+from dataclasses import fields
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from mdflow.data.sample import Sample
+from mdflow.errors import InputError
+
+if TYPE_CHECKING:
+    import lmdb
+
+MAGIC = bytes.fromhex("dec0efbe")  # of LMDB, 16 bytes into the file (0xBEEFC0DE, little-endian)
+DESCRIPTION = b"description"
+LARGEST_FILE = 1 << 44  # bytes of address space, not of disk
+ARRAYS = [field.name for field in fields(Sample) if field.name != "name"]
+
+
+class Packed:
+    """A file that `mdflow pack` wrote; `name` is the packed dataset's own.
+
+    Each worker process opens the file itself; nothing is read before it is asked for. Raises InputError for a file that
+    is not whole, and on reading for an array that does not fit its checksum.
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.store: lmdb.Environment | None = None
+        description = self.read(DESCRIPTION)
+        if description is None or not json.loads(description).get("whole"):
+            self.store = None
+            raise InputError(f"{root} is not whole; let `mdflow pack` with the same -o finish it.")
+        description = json.loads(description)
+        self.name, self.length = description["name"], description["length"]
+
+    @staticmethod
+    def recognises(root: Path) -> bool:
+        """Whether the path looks like such a file."""
+        if not root.is_file():
+            return False
+        with root.open("rb") as file:
+            return file.read(20)[16:] == MAGIC
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        record = json.loads(self.read(sample_key(range(self.length)[index])))
+        arrays = {field: self.array(record["name"], *place) for field, place in record["arrays"].items()}
+        return Sample(record["name"], **arrays)
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"store": None}
+
+    def array(self, sample: str, key: str, kind: str, shape: list[int], checksum: int) -> np.ndarray:
+        """An array of its own memory, compared with its checksum."""
+        content = self.read(bytes.fromhex(key))
+        if content is None or zlib.crc32(content) != checksum:
+            raise InputError(f"{self.root} is damaged at {sample}; pack it anew.")
+        return np.frombuffer(bytearray(content), kind).reshape(shape)
+
+    def read(self, key: bytes) -> bytes | None:
+        """What the file holds under a key."""
+        if self.store is None:
+            self.store = shared_store(self.root)
+        with self.store.begin() as transaction:
+            return transaction.get(key)
+
+
+def open_store(path: Path, readonly: bool) -> "lmdb.Environment":
+    """The LMDB file at a path; InputError when it cannot be opened, or without the extra mdflow[lmdb]."""
+    try:
+        import lmdb
+    except ImportError as error:
+        raise InputError(f"{path} is for LMDB; install mdflow[lmdb].") from error
+    try:
+        return lmdb.open(
+            str(path),
+            subdir=False,
+            readonly=readonly,
+            lock=not readonly,
+            map_size=LARGEST_FILE,
+            metasync=False,  # a power cut may cost the last sample, never the file
+            readahead=False,  # a random order of samples would read neighbours that nobody wants
+        )
+    except (lmdb.Error, OSError) as error:
+        raise InputError(f"{path} cannot be opened as a packed dataset: {error}.") from error
+
+
+OPEN: WeakValueDictionary[Path, "lmdb.Environment"] = WeakValueDictionary()
+
+
+def shared_store(path: Path) -> "lmdb.Environment":
+    """The file, open for reading; a process may have it open once only, so that all who read share it."""
+    path = path.resolve()
+    store = OPEN.get(path)
+    if store is None:
+        store = OPEN[path] = open_store(path, readonly=True)
+    return store
+
+
+def sample_key(index: int) -> bytes:
+    """Where a sample's record is."""
+    return b"sample%012d" % index
+
+
+def arrays_of(sample: Sample) -> tuple[dict[str, object], dict[bytes, bytes]]:
+    """A sample's record, and the arrays' bytes by their keys.
+
+    A key is a hash of the content, so that the frame that two pairs share is stored once.
+    """
+    places, contents = {}, {}
+    for field in ARRAYS:
+        array = getattr(sample, field)
+        if array is not None:
+            content = np.ascontiguousarray(array).tobytes()
+            key = blake2b(content, digest_size=20).digest()
+            places[field] = (key.hex(), array.dtype.str, array.shape, zlib.crc32(content))
+            contents[key] = content
+    return {"name": sample.name, "arrays": places}, contents
