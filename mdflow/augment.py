@@ -7,6 +7,7 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d
 from torch import Tensor
 
+from mdflow import ranks
 from mdflow.config import AugmentConfig
 from mdflow.geometry import coordinate_grid, sample
 
@@ -70,8 +71,9 @@ def draw_geometry(count: int, frame: Size, config: AugmentConfig, device: torch.
     """A random augmentation for `count` pairs of size `frame`, from torch's generator.
 
     The crop is never larger than the frame before rotation; what rotation brings in from outside is
-    masked by `mask1`.
+    masked by `mask1`. Of several ranks each draws for all of them and takes its own: as one process would.
     """
+    count = count * ranks.count()
     crop = (min(config.crop[0], frame[0]), min(config.crop[1], frame[1]))
     size, full = torch.tensor([crop[1], crop[0]]).float(), torch.tensor([frame[1], frame[0]]).float()
     zoom = 2 ** uniform(count, *config.zoom)
@@ -90,16 +92,18 @@ def draw_geometry(count: int, frame: Size, config: AugmentConfig, device: torch.
         angle + uniform(count, -math.degrees(wobble), math.degrees(wobble)),
         size,
     ) @ flip_matrix(flips, size)
-    return Geometry(to_source1.to(device), to_source2.to(device), crop)
+    return Geometry(ranks.own(to_source1).to(device), ranks.own(to_source2).to(device), crop)
 
 
 def crop_only(count: int, frame: Size, config: AugmentConfig, device: torch.device) -> Geometry:
     """A random crop at whole pixels and nothing else."""
     crop = (min(config.crop[0], frame[0]), min(config.crop[1], frame[1]))
+    count = count * ranks.count()
     matrix = torch.eye(3).repeat(count, 1, 1)
     matrix[:, 0, 2] = torch.randint(frame[1] - crop[1] + 1, (count,)).float()
     matrix[:, 1, 2] = torch.randint(frame[0] - crop[0] + 1, (count,)).float()
-    return Geometry(matrix.to(device), matrix.to(device), crop)
+    matrix = ranks.own(matrix).to(device)
+    return Geometry(matrix, matrix, crop)
 
 
 def source_matrix(center: Tensor, scale: Tensor, angle: Tensor, size: Tensor) -> Tensor:
@@ -118,8 +122,8 @@ def flip_matrix(signs: Tensor, size: Tensor) -> Tensor:
 def erase(image2: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor]:
     """Up to three boxes of mean colour in image 2 only, and the mask (B,1,H,W) of what is left (SMURF)."""
     batch, _, height, width = image2.shape
-    kept = torch.ones(batch, 1, height, width)
-    for index in range(batch):
+    kept = torch.ones(batch * ranks.count(), 1, height, width)
+    for index in range(len(kept)):
         if torch.rand(()) >= config.eraser:
             continue
         for _ in range(int(torch.randint(1, 4, ()))):
@@ -131,7 +135,7 @@ def erase(image2: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor]:
                 max(top - tall // 2, 0) : top + tall // 2,
                 max(left - wide // 2, 0) : left + wide // 2,
             ] = 0
-    kept = kept.to(image2.device)
+    kept = ranks.own(kept).to(image2.device)
     mean = image2.mean(dim=(2, 3), keepdim=True)
     return image2 * kept + mean * (1 - kept), kept
 

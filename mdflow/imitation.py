@@ -36,6 +36,6 @@ def imitation_loss(
     target = geometry.flow12(torch.cat(flows).detach())
     weight = geometry.mask1(torch.cat(weights))
     seen1 = geometry.image1(torch.cat(images))
-    seen2, _ = erase(geometry.image2(torch.cat(images[::-1])), augment)
+    seen2 = torch.cat([erase(half, augment)[0] for half in geometry.image2(torch.cat(images[::-1])).chunk(2)])
     found = [flow.float() for flow in network(seen1, seen2)]
     return supervised_loss(found, target, weight, config)

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mdflow import ranks
 from mdflow.census import CensusDistance
 from mdflow.config import SupervisedConfig
 from mdflow.errors import InputError
@@ -15,12 +16,13 @@ LUMA = (0.2989, 0.5870, 0.1140)
 def masked_mean(values: Tensor, weight: Tensor | None = None) -> Tensor:
     """Mean of values over the pixels where weight is set; 0, not NaN, where it is empty.
 
-    weight (B,1,H,W) broadcasts over channels.
+    weight (B,1,H,W) broadcasts over channels. Of several ranks each gives its part of what, averaged over them,
+    is the mean over the global batch.
     """
     if weight is None:
         return values.mean()
     weight = weight.expand_as(values)
-    return (values * weight).sum() / weight.sum().clamp_min(1e-6)
+    return (values * weight).sum() / ranks.mean(weight.sum()).clamp_min(1e-6)
 
 
 def robust(values: Tensor, exponent: float = 0.4, epsilon: float = 0.01) -> Tensor:
@@ -150,5 +152,4 @@ def flow_loss(flow: Tensor, target: Tensor, weight: Tensor, config: SupervisedCo
     local_weight = weight if weight.shape[-2:] == size else F.interpolate(weight, size, mode="area")
     error = DISTANCES[config.distance](flow, local_target) * (target.shape[-1] / size[1]) / config.unit
     error = error if config.exponent == 1 else robust(error, config.exponent)
-    mean = masked_mean(error, local_weight)
-    return mean if config.reduction == "mean" else mean * (local_weight.sum() / len(flow))
+    return masked_mean(error, local_weight) if config.reduction == "mean" else (error * local_weight).sum() / len(flow)

@@ -11,9 +11,12 @@ import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
+from mdflow import ranks
+from mdflow.checkpoint import save_network
 from mdflow.config import RunConfig, dump, read_yaml
 from mdflow.data.io import write_image
 from mdflow.errors import InputError
+from mdflow.networks.network import FlowNetwork
 from mdflow.pickled import read_pickled
 from mdflow.storage import write_whole, writing
 
@@ -21,7 +24,10 @@ DIGEST = 32  # bytes of the SHA-256 that a checkpoint begins with
 
 
 class RunFolder:
-    """Where a run writes. Made by `open_run`. Of each checkpoint the last `keep` are kept."""
+    """Where a run writes. Made by `open_run`. Of each checkpoint the last `keep` are kept.
+
+    Only the first of several ranks writes; the others have an `Onlooker`.
+    """
 
     writes = True
 
@@ -67,8 +73,18 @@ class RunFolder:
         older = [path.with_name(f"{name}.previous{number if number > 1 else ''}") for number in range(1, self.keep)]
         write_whole(path, hashlib.sha256(content).digest() + content, older)
 
+    def save_network(self, name: str, network: FlowNetwork) -> Path:
+        """Write a network's weights to NAME.safetensors; where."""
+        path = self.path / f"{name}.safetensors"
+        save_network(path, network)
+        return path
+
     def restore(self, name: str = "last") -> dict[str, Any] | None:
-        """The newest whole checkpoint, or None if there is none; a damaged one is passed over, and said.
+        """The newest whole checkpoint, or None if there is none; every rank gets what the first one finds."""
+        return ranks.from_first(self.newest(name))
+
+    def newest(self, name: str) -> dict[str, Any] | None:
+        """The newest whole checkpoint in the folder; a damaged one is passed over, and said.
 
         Raises InputError when all there are are damaged.
         """
@@ -83,6 +99,34 @@ class RunFolder:
         if found:
             raise InputError(f"No checkpoint '{path}' is whole any more; use --overwrite to start anew.")
         return None
+
+
+class Onlooker(RunFolder):
+    """The run folder for ranks that do not write: it need not be on their machine."""
+
+    writes = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def log(self, stage: str, step: int, figures: dict[str, float]) -> None:
+        """Nothing."""
+
+    def forget(self, stage: str, step: int) -> None:
+        """Nothing."""
+
+    def picture(self, stage: str, step: int, panel: np.ndarray) -> None:
+        """Nothing."""
+
+    def save(self, state: dict[str, Any], name: str = "last") -> None:
+        """Nothing."""
+
+    def save_network(self, name: str, network: FlowNetwork) -> Path:
+        """Nothing; where the first rank writes it."""
+        return self.path / f"{name}.safetensors"
+
+    def newest(self, name: str) -> None:
+        """Nothing: the first rank looks."""
 
 
 def read_checkpoint(path: Path) -> dict[str, Any] | None:
@@ -115,9 +159,13 @@ def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -
     """The run folder config.out, with the resolved config in it.
 
     Raises InputError if it holds a run already, unless it is to be resumed (with the same config) or overwritten.
+    What torchrun has restarted is resumed.
     """
-    check_run(config, resume, overwrite)
     path = config.out
+    if ranks.number() > 0:
+        return Onlooker(path)
+    resume = resume or ranks.restarted()
+    check_run(config, resume, overwrite)
     if overwrite and not resume:
         for old in [
             *path.glob("checkpoints/*"),

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mdflow.checkpoint import save_network
+from mdflow import ranks
 from mdflow.config import OptimiserConfig, RunConfig
 from mdflow.data.batches import Batch
 from mdflow.errors import InputError
@@ -53,7 +53,7 @@ def fit(
     start = state.resume()
     learner.train()
     batches = stream(start)
-    bar = tqdm(total=steps, initial=start, desc=stage, mininterval=1)
+    bar = tqdm(total=steps, initial=start, desc=stage, mininterval=1, disable=not folder.writes)
     with stop_signal() as asked_to_stop, same_bits(config.deterministic), bar:
         for number in range(start, steps):
             batch = to_device(next(batches), device)  # before the seed: a loader that starts draws a number
@@ -72,9 +72,10 @@ def fit(
             if finished % config.score_every == 0 or last:
                 figures = state.judge(examine, finished, picture=finished % config.panel_every == 0 or last)
                 watch.examined(finished, figures)
-            if finished % config.checkpoint_every == 0 or last or asked_to_stop():
+            stopping = ranks.any_of(asked_to_stop())
+            if finished % config.checkpoint_every == 0 or last or stopping:
                 state.save(finished)
-            if asked_to_stop():
+            if stopping:
                 raise Stopped(f"Stopped after step {finished} of {steps} of {stage}, and saved in '{folder.path}'.")
     learner.load_state_dict(average.network.state_dict())
     learner.eval()
@@ -100,7 +101,7 @@ def total(terms: dict[str, Tensor]) -> Tensor:
 
 def report(bar: tqdm, folder: RunFolder, stage: str, number: int, terms: dict[str, Tensor]) -> None:
     """The terms of a step to the log, their sum to the progress bar."""
-    figures = {name: float(value.detach()) for name, value in terms.items()}
+    figures = {name: float(ranks.mean(value.detach())) for name, value in terms.items()}
     bar.set_postfix(loss=f"{sum(figures.values()):.3f}")
     folder.log(stage, number, figures)
 
@@ -196,18 +197,20 @@ class Progress:
             self.folder.picture(self.stage, step, result.panel)
         if result.score < self.best:
             self.best = result.score
-            save_network(self.folder.path / "checkpoints" / f"best_{self.stage}.safetensors", self.average.network)
+            self.folder.save_network(f"checkpoints/best_{self.stage}", self.average.network)
         return result.figures
 
 
 def update(learner: FlowNetwork, loss: Tensor, optimiser: torch.optim.Optimizer, clip: float) -> bool:
-    """One step of the optimiser, gradients clipped to the norm; False, and no step, if loss or norm is not finite."""
-    if not torch.isfinite(loss):
-        return False
+    """One step of the optimiser, gradients clipped to the norm; False, and no step, if loss or norm is not finite.
+
+    Of several ranks all take the same step, by the mean of their gradients, or none does.
+    """
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    ranks.average_gradients(learner)
     norm = torch.nn.utils.clip_grad_norm_(learner.parameters(), clip)
-    if not torch.isfinite(norm):
+    if not torch.isfinite(norm + ranks.mean(loss.detach())):
         return False
     optimiser.step()
     return True

@@ -4,12 +4,12 @@ import logging
 
 from safetensors.torch import save
 
-from mdflow.checkpoint import save_network
+from mdflow import ranks
 from mdflow.data.batches import Batch
 from mdflow.errors import InputError
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import RunFolder
-from mdflow.storage import write_whole
+from mdflow.storage import write_whole, writing
 
 LARGEST_BAD_ROW = 20  # steps with a loss that is not finite, one after the other, before the run stops
 KEPT_BATCHES = 5  # of a stage, for study
@@ -44,20 +44,18 @@ class Watch:
             self.keep(number, batch)
         if self.bad_row < LARGEST_BAD_ROW:
             return
-        path = self.folder.path / "checkpoints" / f"good_{self.stage}.safetensors"
-        if self.folder.writes:
-            save_network(path, average)
+        path = self.folder.save_network(f"checkpoints/good_{self.stage}", average)
         raise InputError(
             f"The loss was not finite for {self.bad_row} steps in a row; the last good weights are in '{path}'. "
             "Start from them (--init) with a smaller optimiser.learning_rate."
         )
 
     def keep(self, number: int, batch: Batch) -> None:
-        """Save a batch for study in bad_batches/, and say so."""
-        path = self.folder.path / "bad_batches" / f"{self.stage}_{number:07d}.safetensors"
-        if self.folder.writes:
-            path.parent.mkdir(exist_ok=True)
-            write_whole(path, save({name: value.cpu().contiguous() for name, value in batch.items()}))
+        """Save a batch for study in bad_batches/, each rank its share, and say so."""
+        path = self.folder.path / "bad_batches" / f"{self.stage}_{number:07d}_{ranks.number()}.safetensors"
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, save({name: value.cpu().contiguous() for name, value in batch.items()}))
         log.warning(
             "step %d of %s is skipped: loss or gradient not finite; its batch is '%s'", number, self.stage, path
         )

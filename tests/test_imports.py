@@ -55,7 +55,8 @@ def test_geometry_knows_nothing_and_losses_know_geometry():
         return {each.split(".")[1] for each in names if each.startswith("mdflow.")}
 
     assert known("geometry") == known("errors") == known("correlation") == set()
-    assert known("losses") == {"geometry", "census"}
+    assert known("ranks") == {"errors"}
+    assert known("losses") == {"geometry", "census", "ranks", "config", "errors"}
     assert known("census") == set()
     assert known("occlusion") == {"geometry"}
     assert known("config") == {"errors"}

@@ -27,6 +27,7 @@ def test_a_bad_batch_is_kept_for_study(tmp_path, caplog):
         one.step(number, False, batch, Translation())
     files = sorted((tmp_path / "run" / "bad_batches").iterdir())
     assert len(files) == KEPT_BATCHES
+    assert files[0].name == "stage_0000000_0.safetensors"
     assert torch.equal(load_file(files[0])["image1"], batch["image1"])
     assert "step 0 of stage is skipped" in caplog.text
     assert str(files[0]) in caplog.text

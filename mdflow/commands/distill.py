@@ -3,14 +3,15 @@
 import argparse
 from pathlib import Path
 
-from mdflow import distill
-from mdflow.checkpoint import save_network
+from mdflow import distill, ranks
 from mdflow.commands.training import (
     add_training_arguments,
     build_config,
+    list_left_out,
     make_network,
     open_held_out,
     open_training_data,
+    write_result,
 )
 from mdflow.config import DistillConfig
 from mdflow.rundir import open_run
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train both, then write teacher.safetensors and student.safetensors into the run folder."""
+    ranks.join()
     config = build_config(
         DistillConfig,
         arguments,
@@ -43,6 +45,6 @@ def run(arguments: argparse.Namespace) -> None:
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
     distill.run(config, teacher, student, dataset, held_out, folder)
+    list_left_out(folder, dataset)
     for name, network in (("teacher", teacher), ("student", student)):
-        save_network(folder.path / f"{name}.safetensors", network)
-        print(f"Wrote {folder.path / name}.safetensors.")
+        write_result(folder, name, network)

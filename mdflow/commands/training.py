@@ -7,17 +7,18 @@ from typing import Any
 
 import torch
 
-from mdflow.checkpoint import save_network
+from mdflow import ranks
 from mdflow.commands.predictor import parse_size
 from mdflow.config import Config, NetworkConfig, PretrainConfig, RunConfig, SuperviseConfig, build
 from mdflow.data import open_datasets
 from mdflow.data.batches import Cached
 from mdflow.data.sample import Dataset
-from mdflow.data.tolerant import Tolerant
+from mdflow.data.tolerant import Tolerant, left_out_of
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import RunFolder, open_run
+from mdflow.storage import write_whole
 from mdflow.training import pick_device
 
 HELD_OUT_SEED = 1_000_000  # added to the synthetic seed: scenes that no training sees
@@ -87,13 +88,30 @@ def train_one(
     arguments: argparse.Namespace,
 ) -> None:
     """Train one network by `train` as the arguments say, then write network.safetensors into the run folder."""
+    ranks.join()
     config = build_config(kind, arguments, network__name=arguments.network, network__init=arguments.init)
     network = make_network(config.network, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
     train(config, network, dataset, held_out, folder)
-    save_network(folder.path / "network.safetensors", network)
-    print(f"Wrote {folder.path / 'network.safetensors'}.")
+    list_left_out(folder, dataset)
+    write_result(folder, "network", network)
+
+
+def list_left_out(folder: RunFolder, dataset: Dataset) -> None:
+    """Write what could not be read to left_out.txt in the run folder, if there is anything."""
+    sentences = left_out_of(dataset)
+    if sentences and folder.writes:
+        path = folder.path / "left_out.txt"
+        write_whole(path, "".join(f"{sentence}.\n" for sentence in sentences).encode())
+        print(f"{len(sentences)} files or pairs could not be read and were left out; '{path}' lists them.")
+
+
+def write_result(folder: RunFolder, name: str, network: FlowNetwork) -> None:
+    """Write trained weights into the run folder, and say so once."""
+    path = folder.save_network(name, network)
+    if folder.writes:
+        print(f"Wrote {path}.")
 
 
 def open_training_data(config: RunConfig) -> Dataset:

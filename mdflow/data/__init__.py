@@ -18,6 +18,7 @@ from mdflow.data.middlebury import Middlebury
 from mdflow.data.mixture import Mixture
 from mdflow.data.packed import Packed
 from mdflow.data.sample import Dataset
+from mdflow.data.shards import Shards
 from mdflow.data.sintel import Sintel
 from mdflow.data.spring import Spring
 from mdflow.data.synthetic import Synthetic
@@ -41,12 +42,13 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
     "sceneflow": SceneFlow,
     "curated": Curated,
     "packed": Packed,
+    "shards": Shards,
     "video": Videos,
     "frames": Frames,
 }
 """By name; a path is taken for the first whose `recognises` says so."""
 
-UNLABELLED = ("video", "frames")
+UNLABELLED = ("shards", "video", "frames")
 
 
 def open_dataset(source: Path | str, **options) -> Dataset:

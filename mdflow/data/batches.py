@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from itertools import count, islice
 
 import cv2
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from mdflow import ranks
 from mdflow.config import AugmentConfig, DataConfig
-from mdflow.data.order import runs_of, shuffled
+from mdflow.data.order import groups, runs_of
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
 from mdflow.stopping import ignore_stop_signal
@@ -21,23 +23,30 @@ Batch = dict[str, Tensor]
 class Positions(Sampler[list[tuple[int, int]]]):
     """Batches of (position in the stream, index into the dataset), from step `start` on, for ever.
 
-    Each epoch is a permutation drawn from (seed, epoch), so a resumed run goes on exactly where it stopped.
+    Each epoch is a permutation drawn from (seed, epoch), so a resumed run goes on exactly where it stopped. Of
+    several ranks each gets its share of every batch.
     """
 
     def __init__(self, dataset: Dataset, batch_size: int, seed: int, start: int) -> None:
         self.dataset, self.batch_size, self.seed, self.start = dataset, batch_size, seed, start
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        position, epoch, order, length = self.start * self.batch_size, -1, np.empty(0, int), len(self.dataset)
+        own = ranks.share(self.batch_size)
+        places = self.places()
         while True:
-            batch = []
-            for _ in range(self.batch_size):
-                if position // length != epoch:
-                    epoch = position // length
-                    order = shuffled(self.dataset, [self.seed, epoch])
-                batch.append((position, int(order[position % length])))
-                position += 1
-            yield batch
+            batch = list(islice(places, self.batch_size))
+            yield batch[own.start : own.stop]
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """(position, index) one by one; of an epoch's order only a piece is in memory."""
+        first_epoch, skipped = divmod(self.start * self.batch_size, len(self.dataset))
+        for epoch in count(first_epoch):
+            position = epoch * len(self.dataset)
+            for group in groups(self.dataset, [self.seed, epoch]):
+                begin = min(skipped, len(group))
+                skipped -= begin
+                yield from zip(range(position + begin, position + len(group)), group[begin:].tolist(), strict=True)
+                position += len(group)
 
 
 class Frames:

@@ -5,11 +5,11 @@ A reader returns (flow, valid) or raises Damage; a writer gets a checked flow an
 
 from collections.abc import Callable
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
 from mdflow.data.containers import DEFLATE_RATIO, Damage
+from mdflow.data.npy import read_npy
 from mdflow.data.pixels import read_bytes, read_pixels, write_bytes, write_pixels
 from mdflow.errors import InputError
 
@@ -108,14 +108,7 @@ def _write_flo5(path: Path, flow: np.ndarray, valid: np.ndarray) -> None:
 
 
 def _read_npy(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    try:
-        # Mapping the file compares its length with the header before anything is allocated.
-        stored = np.lib.format.open_memmap(path, mode="r")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (ValueError, TypeError, SyntaxError, TokenError) as error:
-        # numpy evaluates the header as Python and lets that fail in its own ways.
-        raise Damage("it is damaged or not an .npy file of plain numbers") from error
+    stored = read_npy(read_bytes(path))
     if stored.ndim != 3 or stored.shape[2] != 2 or stored.dtype.kind != "f":
         raise Damage(f"it holds {stored.dtype} of shape {stored.shape}, expected floats (H,W,2)")
     flow = np.array(stored, np.float32, order="C")

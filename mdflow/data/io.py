@@ -11,7 +11,7 @@ import numpy as np
 
 from mdflow.data.containers import Damage
 from mdflow.data.formats import READERS, UNKNOWN_FLOW, WRITERS
-from mdflow.data.pixels import read_pixels, write_pixels
+from mdflow.data.pixels import decode_pixels, read_pixels, write_pixels
 from mdflow.errors import InputError
 
 
@@ -21,7 +21,16 @@ def read_image(path: Path | str) -> np.ndarray:
     Gray becomes three equal channels, 16 bits become 8, a palette its colours; an alpha channel is dropped.
     Raises InputError naming the file when it is missing, damaged, or claims more pixels than it can hold.
     """
-    pixels = read_pixels(Path(path))
+    return as_rgb(read_pixels(Path(path)), path)
+
+
+def decode_image(data: bytes, name: str) -> np.ndarray:
+    """The same of an image file's bytes; `name` says where they are from."""
+    return as_rgb(decode_pixels(data, name), name)
+
+
+def as_rgb(pixels: np.ndarray, path: Path | str) -> np.ndarray:
+    """(H,W,3) uint8 RGB of pixels as OpenCV decodes them."""
     if pixels.dtype == np.uint16:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if pixels.dtype != np.uint8:

@@ -1,6 +1,6 @@
 """A random order that video files can follow: far jumps seldom, near neighbours together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -17,15 +17,21 @@ def runs_of(dataset: Dataset) -> list[range]:
 
 
 def shuffled(dataset: Dataset, seed: int | Sequence[int], at_once: int = RUNS_AT_ONCE) -> np.ndarray:
-    """A permutation of the dataset's indices, reproducible by seed.
+    """The dataset's indices in the order of `groups`, all at once."""
+    return np.concatenate(list(groups(dataset, seed, at_once)))
+
+
+def groups(dataset: Dataset, seed: int | Sequence[int], at_once: int = RUNS_AT_ONCE) -> Iterator[np.ndarray]:
+    """A permutation of the dataset's indices, reproducible by seed, piece by piece.
 
     Runs come in random order and are mixed `at_once` at a time, so that a reader that remembers a few hundred
-    frames decodes each about once. A dataset without runs gets an ordinary shuffle.
+    frames decodes each about once. A dataset without runs gets an ordinary shuffle, in one piece.
     """
     rng = np.random.default_rng(seed)
     if not hasattr(dataset, "runs"):
-        return rng.permutation(len(dataset))
+        yield rng.permutation(len(dataset))
+        return
     runs = runs_of(dataset)
     runs = [runs[place] for place in rng.permutation(len(runs))]
-    mixed = [np.concatenate(runs[start : start + at_once]) for start in range(0, len(runs), at_once)]
-    return np.concatenate([rng.permutation(indices) for indices in mixed])
+    for start in range(0, len(runs), at_once):
+        yield rng.permutation(np.concatenate(runs[start : start + at_once]))

@@ -32,7 +32,11 @@ def read_pixels(path: Path) -> np.ndarray:
 
     Raises InputError when the file is missing, damaged, or claims more pixels than it can hold.
     """
-    data = read_bytes(path)
+    return decode_pixels(read_bytes(path), path)
+
+
+def decode_pixels(data: bytes, path: Path | str) -> np.ndarray:
+    """The pixels of an image file's bytes; `path` says where they are from."""
     try:
         check_image_bytes(data)
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)

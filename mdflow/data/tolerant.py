@@ -63,12 +63,22 @@ class Tolerant:
     def reasons(self) -> list[str]:
         """What is wrong with the unreadable samples, the first LISTED of them."""
         indices = self.flags.nonzero().flatten().tolist()
-        found = [self._reason(index) for index in indices[:LISTED]]
+        found = [self.reason(index) for index in indices[:LISTED]]
         return found + ([f"and {len(indices) - LISTED} more"] if len(indices) > LISTED else [])
 
-    def _reason(self, index: int) -> str:
+    def reason(self, index: int) -> str:
+        """Why a sample cannot be read."""
         try:
             self.dataset[index]
         except InputError as error:
             return str(error).rstrip(".")
         return f"sample {index} could not be read before"
+
+
+def left_out_of(dataset: Dataset) -> list[str]:
+    """A sentence for everything that a dataset, or one that it is made of, has left out or skipped so far."""
+    found = [reason.rstrip(".") for reason in getattr(dataset, "left_out", {}).values()]
+    if isinstance(dataset, Tolerant):
+        found += [dataset.reason(index) for index in dataset.flags.nonzero().flatten().tolist()]
+    inner = getattr(dataset, "datasets", [dataset.dataset] if hasattr(dataset, "dataset") else [])
+    return found + [sentence for one in inner for sentence in left_out_of(one)]
