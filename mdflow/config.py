@@ -235,6 +235,9 @@ class DistillConfig(RunConfig):
     confidence: ConfidenceConfig = ConfidenceConfig()
 
 
+# A date that is none is a ValueError, brackets by the thousand are a RecursionError.
+YAML_TROUBLE = (yaml.YAMLError, ValueError, RecursionError)
+
 Config = TypeVar("Config", bound=Settings)
 
 
@@ -267,10 +270,10 @@ def dump(config: Settings) -> str:
 def read_yaml(file: Path) -> dict[str, Any]:
     """The mapping in a YAML file."""
     try:
-        values = yaml.safe_load(Path(file).read_text())
+        values = plain_yaml(Path(file).read_text())
     except OSError as error:
         raise InputError(f"Cannot read the config '{file}': {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except YAML_TROUBLE as error:
         raise InputError(f"The config '{file}' is not valid YAML: {' '.join(str(error).split())}.") from error
     if values is None:
         return {}
@@ -279,11 +282,18 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return values
 
 
+def plain_yaml(text: str) -> Any:
+    """The value of a YAML text without aliases: a few lines of them can stand for more than any memory holds."""
+    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
+        raise yaml.YAMLError("it has an alias (*name); write the value out")
+    return yaml.safe_load(text)
+
+
 def parse_value(override: str, text: str) -> Any:
     """The value of a key=value setting, in YAML's notation."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return plain_yaml(text)
+    except YAML_TROUBLE as error:
         raise InputError(f"Cannot read the value in '{override}'; expected a number, a word or a [list].") from error
 
 
