@@ -12,6 +12,7 @@ from torch import Tensor
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
+from mdflow.quantize import quantized_like
 from mdflow.storage import write_whole
 
 
@@ -67,7 +68,11 @@ def digest(state: dict[str, Tensor]) -> str:
 
 
 def fit_weights(network: FlowNetwork, state: dict[str, Tensor], path: Path) -> None:
-    """Load `state` into `network`; raise InputError with every key or shape that does not fit."""
+    """Load `state` into `network`; raise InputError with every key or shape that does not fit.
+
+    Convolutions that are quantised in the state become so in the network (mdflow.quantize).
+    """
+    quantized_like(network, state)
     expected = network.state_dict()
     problems = {
         "missing": [key for key in expected if key not in state],

@@ -201,6 +201,15 @@ class SuperviseConfig(RunConfig):
     freeze_batch_norm: bool = False
 
 
+class QuantizeConfig(RunConfig):
+    """Quantisation-aware training: a float network teaches its integer version what it sees itself."""
+
+    steps: Count = 500
+    network: NetworkConfig = NetworkConfig()
+    loss: SupervisedConfig = SupervisedConfig()
+    optimiser: OptimiserConfig = OptimiserConfig(learning_rate=2e-5)
+
+
 class PretrainConfig(RunConfig):
     """MDFlow's stage 1: photometric training of a light network, then also against its own clean flow.
 

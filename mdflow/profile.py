@@ -1,10 +1,14 @@
-"""What a network costs: its parameters and its multiply-adds, counted without computing anything."""
+"""What a network costs: its parameters, multiply-adds and memory, counted without computing anything."""
 
+import weakref
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from mdflow.fitting import Size
@@ -40,10 +44,65 @@ def count_multiply_adds(compute: Callable[[], object]) -> int:
     A correlation is one multiply-add for each channel of each displacement. Not counted is what is cheap
     beside these: activations, norms, warping, RAFT's lookups.
     """
+    return sum(count_by_module(compute).get("Global", {}).values())
+
+
+def count_by_module(compute: Callable[[], object]) -> dict[str, dict[str, int]]:
+    """The same by module (class name and path; "Global" is all) and by kind of operation."""
     # The plain local correlation takes the mean of a product over the channels; no other mean comes near its size.
     with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mean: count_mean}) as counter:
         compute()
-    return counter.get_total_flops() // 2
+    counts = counter.get_flop_counts()
+    return {name: {str(kind): count // 2 for kind, count in kinds.items()} for name, kinds in counts.items()}
+
+
+def block_costs(name: str, options: dict[str, object], size: Size) -> tuple[dict[str, int], int]:
+    """Multiply-adds of each block, and the most bytes that activations take at one time, for one pair of images.
+
+    A block is a child of the network; what the network computes outside of them, the correlation first of all, is
+    "elsewhere". The memory is that of PyTorch without gradients, weights and images left out.
+    """
+    with FakeTensorMode():
+        network = create(name, **options).eval()
+        images = torch.empty(2, 1, 3, *size)
+        memory = PeakMemory()
+        with torch.no_grad(), memory:
+            network(*images, last_only=True)
+        counts = count_by_module(lambda: network(*images, last_only=True))
+    root = type(network).__name__
+    totals = {key: sum(kinds.values()) for key, kinds in counts.items()}
+    blocks = {child: totals.get(f"{root}.{child}", 0) for child, _ in network.named_children()}
+    blocks = {child: count for child, count in blocks.items() if count}
+    return blocks | {"elsewhere": totals.get("Global", 0) - sum(blocks.values())}, memory.peak
+
+
+class PeakMemory(TorchDispatchMode):
+    """Adds up the tensors that are made and not yet freed; `peak` is the most bytes at one time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known: dict[int, int] = {}
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self.add(tensor.untyped_storage())
+        return result
+
+    def add(self, storage: torch.UntypedStorage) -> None:
+        """Count a storage that is new until it is freed."""
+        place = storage._cdata
+        if place not in self.known:
+            self.known[place] = storage.nbytes()
+            self.live += storage.nbytes()
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self.free, place)
+
+    def free(self, place: int) -> None:
+        """A storage is gone."""
+        self.live -= self.known.pop(place)
 
 
 def count_mean(shape: torch.Size, *_: object, **__: object) -> int:

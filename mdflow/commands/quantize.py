@@ -1,0 +1,120 @@
+"""From float to 8-bit integers in stages: calibration, quantisation-aware training, an ONNX file of integers."""
+
+import argparse
+
+from mdflow import qat
+from mdflow.checkpoint import save_network
+from mdflow.commands.predictor import STAGES, open_network, stage_file
+from mdflow.commands.training import add_training_arguments, build_config, open_held_out, open_training_data
+from mdflow.config import QuantizeConfig
+from mdflow.data.sample import Dataset, Sample
+from mdflow.errors import InputError
+from mdflow.export import compare, write_model
+from mdflow.inference import Predictor
+from mdflow.integer import to_integer_onnx
+from mdflow.networks.network import FlowNetwork
+from mdflow.quantize import calibrate, convolutions, distance, fold_normalization, quantize, sensitivity
+from mdflow.report import text_table
+from mdflow.results import make_folder
+from mdflow.rundir import open_run
+
+PAIRS = 16
+JUDGED = 3  # of them serve to find which convolutions stay in floats
+LIMIT = 1.5  # percent of the mean flow
+SIZE = (448, 1024)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags of `mdflow quantize`; those of training are for --stage qat."""
+    parser.add_argument("--network", required=True, metavar="NAME")
+    parser.add_argument("--checkpoint", metavar="FILE", help="float weights; by default those that come with mdflow")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the network")
+    parser.add_argument("--stage", required=True, choices=[stage for stage in STAGES if stage != "float"])
+    parser.add_argument("--pairs", type=int, default=PAIRS, help=f"to calibrate on ({PAIRS})")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=LIMIT,
+        metavar="PERCENT",
+        help=f"a convolution that alone moves the flow by more, in percent of its mean, stays in floats ({LIMIT})",
+    )
+    add_training_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Do one stage and write its file into the folder -o, where the stages before it have theirs."""
+    if arguments.out is None:
+        raise InputError("No folder for the stages was given; use -o DIR.")
+    if arguments.pairs < 1:
+        raise InputError(f"--pairs {arguments.pairs} is out of range; expected 1 or more.")
+    path = arguments.out / STAGES[arguments.stage]
+    if path.exists() and not (arguments.overwrite or arguments.resume):
+        raise InputError(f"'{path}' exists; use --overwrite to replace it, or another -o.")
+    make_folder(arguments.out)
+    {"calibration": run_calibration, "qat": run_qat, "int": run_integers}[arguments.stage](arguments)
+    print(f"Wrote {path}, {path.stat().st_size / 2**20:.2f} MiB.")
+
+
+def run_calibration(arguments: argparse.Namespace) -> None:
+    """Write float.safetensors and calibration.safetensors; print what each convolution does to the flow."""
+    network = open_network(arguments.network, arguments.checkpoint, arguments.option)
+    if not convolutions(network):
+        raise InputError(f"'{arguments.network}' has no convolution to quantise; choose another network.")
+    save_network(arguments.out / STAGES["float"], network)
+    fold_normalization(network)
+    samples = spread(open_training_data(config_of(arguments)), arguments.pairs)
+    ranges = calibrate(network, samples)
+    judged = samples[:JUDGED]
+    flows = [Predictor(network)(sample.image1, sample.image2) for sample in judged]
+    mean = sum(float((flow**2).sum(-1).mean() ** 0.5) for flow in flows) / len(flows)
+    moved = {name: 100 * one / max(mean, 1e-9) for name, one in sensitivity(network, ranges, judged).items()}
+    integers = [name for name, share in moved.items() if share <= arguments.limit]
+    rows = [[name, f"{share:.3f}", "integers" if name in integers else "floats"] for name, share in moved.items()]
+    print(text_table(["convolution, quantised alone", "moves the flow by % of its length", "computes in"], rows))
+    quantized = quantize(network, ranges, integers)
+    save_network(arguments.out / STAGES["calibration"], quantized)
+    print(f"{len(integers)} of {len(moved)} convolutions in integers move the flow of {mean:.2f} px by ", end="")
+    print(
+        f"{distance(quantized, judged, flows):.3f} px. All else computes in floats: correlation, warping, upsampling."
+    )
+
+
+def run_qat(arguments: argparse.Namespace) -> None:
+    """Train the calibrated network to do as the float one does."""
+    config = config_of(arguments, out=arguments.out / "qat")
+    teacher, learner = (stage_network(arguments, stage) for stage in ("float", "calibration"))
+    dataset, held_out = open_training_data(config), open_held_out(config)
+    folder = open_run(config, arguments.resume, arguments.overwrite)
+    qat.run(config, teacher, learner, dataset, held_out, folder)
+    save_network(arguments.out / STAGES["qat"], learner)
+
+
+def run_integers(arguments: argparse.Namespace) -> None:
+    """Write the ONNX file of the last stage that is there, compared with its simulation in floats."""
+    stage = "qat" if (arguments.out / STAGES["qat"]).exists() else "calibration"
+    network = stage_network(arguments, stage)
+    size = tuple(arguments.size) if arguments.size else SIZE
+    path = arguments.out / STAGES["int"]
+    write_model(to_integer_onnx(network, size), path)
+    config = config_of(arguments, data__synthetic__size=size)
+    samples = [one for one in spread(open_training_data(config), JUDGED) if one.image1.shape[:2] <= size]
+    if samples:
+        found = compare(network, path, samples)
+        print(f"The integers of the stage {stage} for images up to {size[0]}x{size[1]} differ from its simulation by ")
+        print(f"{found.largest:.2g} px at most, {found.mean:.2g} px on average.")
+
+
+def config_of(arguments: argparse.Namespace, **flags: object) -> QuantizeConfig:
+    """The settings of the stage qat, of which the others need the data."""
+    flags = {"out": arguments.out, **flags}
+    return build_config(QuantizeConfig, argparse.Namespace(**{**vars(arguments), "out": flags.pop("out")}), **flags)
+
+
+def stage_network(arguments: argparse.Namespace, stage: str) -> FlowNetwork:
+    """The network of a stage before."""
+    return open_network(arguments.network, stage_file(str(arguments.out), stage), arguments.option)
+
+
+def spread(dataset: Dataset, count: int) -> list[Sample]:
+    """`count` samples at equal distances, or all if there are fewer."""
+    return [dataset[index] for index in range(0, len(dataset), max(len(dataset) // count, 1))][:count]

@@ -1,0 +1,51 @@
+"""Quantisation-aware training without labels: a float network teaches its own integer version."""
+
+import torch
+from torch import Tensor
+
+from mdflow.config import QuantizeConfig
+from mdflow.data.batches import Batch, batches
+from mdflow.data.sample import Dataset
+from mdflow.examine import Examiner
+from mdflow.losses import supervised_loss
+from mdflow.networks.network import FlowNetwork
+from mdflow.pretrain import cut_crops
+from mdflow.rundir import RunFolder
+from mdflow.training import fit
+
+
+def qat_step(teacher: FlowNetwork, learner: FlowNetwork, config: QuantizeConfig, batch: Batch) -> dict[str, Tensor]:
+    """Distance of the integer network's flows from the float network's on the same coloured crops.
+
+    Unlike a student, the learner is meant to become the teacher, errors included: it sees what the teacher sees.
+    """
+    _, images, _ = cut_crops(batch, config.augment)
+    with torch.no_grad():
+        target = teacher(*images, last_only=True)[-1].float()
+    learner.eval()  # the grids were laid for the running statistics that the float network uses
+    flows = [flow.float() for flow in learner(*images)]
+    return {"imitation": supervised_loss(flows, target, torch.ones_like(target[:, :1]), config.loss)}
+
+
+def run(
+    config: QuantizeConfig,
+    teacher: FlowNetwork,
+    learner: FlowNetwork,
+    dataset: Dataset,
+    held_out: Dataset,
+    folder: RunFolder,
+) -> None:
+    """Train the quantised `learner` in place on unlabelled pairs, judged by label-free scores."""
+    teacher.eval()
+    fit(
+        learner=learner,
+        step=lambda batch, progress: qat_step(teacher, learner, config, batch),
+        stream=lambda start: batches(
+            dataset, config.data, config.augment, config.batch_size, config.seed, start, labels=False
+        ),
+        examine=Examiner(held_out, config.score_pairs),
+        config=config,
+        steps=config.steps,
+        folder=folder,
+        stage="qat",
+    )

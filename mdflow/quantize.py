@@ -1,0 +1,202 @@
+"""A network's convolutions as 8-bit integers compute them, simulated in floats (Jacob et al., CVPR 2018).
+
+A quantised network is an ordinary network: it trains by the one fit(), and its weight file loads by the same `load`.
+"""
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from mdflow.data.sample import Sample
+from mdflow.inference import Predictor
+from mdflow.networks.network import FlowNetwork
+
+STEPS = 255  # between the least and the largest of 256 values
+KEPT_VALUES = 4096  # of each tensor that a calibration sees
+SHRINKINGS = np.linspace(1, 0.1, 19)  # of an end of a range; what lies beyond is clipped
+
+
+class Grid(NamedTuple):
+    """256 equally spaced values, of which one is exactly 0: (q - zero_point) * scale, q = 0..255."""
+
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def over(cls, low: float, high: float) -> "Grid":
+        """The grid from low to high, widened to hold 0."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = max((high - low) / STEPS, 1e-12)
+        return cls(scale, round(-low / scale))
+
+    def round(self, x: Tensor) -> Tensor:
+        """x on the grid, clipped to its ends; the gradient passes wherever nothing was clipped."""
+        return torch.fake_quantize_per_tensor_affine(x.float(), self.scale, self.zero_point, 0, STEPS)
+
+
+class IntegerConvolution(nn.Conv2d):
+    """A convolution whose input, weight and output are rounded to 8 bits.
+
+    Weights lie on symmetric grids of 255 values, one an output channel, that follow them while they train; input and
+    output on the grids of `input_range` and `output_range`, (least, largest).
+    """
+
+    def __init__(self, original: nn.Conv2d) -> None:
+        super().__init__(
+            original.in_channels,
+            original.out_channels,
+            original.kernel_size,
+            original.stride,
+            original.padding,
+            original.dilation,
+            original.groups,
+            device="meta",
+        )
+        self.weight, self.bias = original.weight, original.bias
+        self.register_buffer("input_range", torch.tensor([0.0, 1.0]))
+        self.register_buffer("output_range", torch.tensor([0.0, 1.0]))
+
+    @property
+    def grids(self) -> tuple[Grid, Grid]:
+        """Of the input and of the output."""
+        return Grid.over(*self.input_range.tolist()), Grid.over(*self.output_range.tolist())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution on grids."""
+        before, after = self.grids
+        scales = weight_scales(self.weight)
+        zeros = torch.zeros_like(scales, dtype=torch.int32)
+        weight = torch.fake_quantize_per_channel_affine(self.weight.float(), scales, zeros, 0, -127, 127)
+        return after.round(self._conv_forward(before.round(x), weight, self.bias))
+
+
+def weight_scales(weight: Tensor) -> Tensor:
+    """The step of each output channel's grid, (outputs,)."""
+    return weight.detach().float().flatten(1).abs().amax(1).clamp(min=1e-12) / 127
+
+
+def convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
+    """The convolutions that integers can compute, by name; transposed ones are not among them."""
+    return {name: module for name, module in network.named_modules() if type(module) in (nn.Conv2d, IntegerConvolution)}
+
+
+def fold_normalization(network: FlowNetwork) -> None:
+    """Let each convolution do its batch normalisation's work, in evaluation mode the same to rounding."""
+    for block in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for place, (first, second) in enumerate(pairwise(list(block))):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                block[place], block[place + 1] = fuse_conv_bn_eval(first.eval(), second.eval()), nn.Identity()
+
+
+def to_integers(network: FlowNetwork, names: Iterable[str]) -> None:
+    """Replace the named convolutions, in place."""
+    for name in names:
+        network.set_submodule(name, IntegerConvolution(network.get_submodule(name)))
+
+
+def to_floats(network: FlowNetwork) -> FlowNetwork:
+    """A copy whose quantised convolutions compute in floats again, with the weights that they have now."""
+    plain = copy.deepcopy(network)
+    for name, module in convolutions(network).items():
+        if isinstance(module, IntegerConvolution):
+            kind = (module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding)
+            one = nn.Conv2d(*kind, module.dilation, module.groups, bias=module.bias is not None)
+            one.load_state_dict({key: value for key, value in module.state_dict().items() if "range" not in key})
+            plain.set_submodule(name, one)
+    return plain.eval()
+
+
+def quantized_like(network: FlowNetwork, state: Mapping[str, Tensor]) -> None:
+    """Give `network` the quantised convolutions that a weight file's state has, if it has any; in place."""
+    quantized = {key.removesuffix(".input_range") for key in state if key.endswith(".input_range")}
+    names = [name for name in convolutions(network) if name in quantized]
+    if names:
+        fold_normalization(network)
+        to_integers(network, names)
+
+
+class Ranges(NamedTuple):
+    """(least, largest) of a convolution's input and output."""
+
+    input: tuple[float, float]
+    output: tuple[float, float]
+
+
+@torch.no_grad()
+def calibrate(network: FlowNetwork, samples: Iterable[Sample]) -> dict[str, Ranges]:
+    """The ranges of all convolutions that round with the least squared error what they see on the samples."""
+    seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+    rng = np.random.default_rng(0)
+
+    def look(name: str, x: Tensor, y: Tensor) -> None:
+        seen.setdefault(name, []).append((some_values(x, rng), some_values(y, rng)))
+
+    hooks = [
+        module.register_forward_hook(lambda _, inputs, output, name=name: look(name, inputs[0], output))
+        for name, module in convolutions(network).items()
+    ]
+    predictor = Predictor(network)
+    for sample in samples:
+        predictor(sample.image1, sample.image2)
+    for hook in hooks:
+        hook.remove()
+    return {
+        name: Ranges(*(best_range(np.concatenate(values)) for values in zip(*pairs, strict=True)))
+        for name, pairs in seen.items()
+    }
+
+
+def some_values(x: Tensor, rng: np.random.Generator) -> np.ndarray:
+    """A random part of the values, and the least and the largest of all."""
+    values = x.detach().float().flatten().cpu().numpy()
+    chosen = rng.integers(0, values.size, min(values.size, KEPT_VALUES))
+    return np.concatenate([values[chosen], [values.min(), values.max()]])
+
+
+def best_range(values: np.ndarray) -> tuple[float, float]:
+    """The (least, largest) whose grid rounds the values with the least squared error."""
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    # One end after the other: each has a flat optimum that depends little on the other.
+    low = min((low * share for share in SHRINKINGS), key=lambda end: rounding_error(values, end, high))
+    high = min((high * share for share in SHRINKINGS), key=lambda end: rounding_error(values, low, end))
+    return low, high
+
+
+def rounding_error(values: np.ndarray, low: float, high: float) -> float:
+    """The mean squared error of values on the grid."""
+    scale, zero_point = Grid.over(low, high)
+    rounded = (np.clip(np.rint(values / scale) + zero_point, 0, STEPS) - zero_point) * scale
+    return float(((rounded - values) ** 2).mean())
+
+
+@torch.no_grad()
+def quantize(network: FlowNetwork, ranges: Mapping[str, Ranges], names: Iterable[str]) -> FlowNetwork:
+    """A copy of the network with the named convolutions on grids over their ranges."""
+    quantized = copy.deepcopy(network).eval()
+    names = list(names)
+    to_integers(quantized, names)
+    for name in names:
+        layer = quantized.get_submodule(name)
+        layer.input_range.copy_(torch.tensor(ranges[name].input))
+        layer.output_range.copy_(torch.tensor(ranges[name].output))
+    return quantized
+
+
+def sensitivity(network: FlowNetwork, ranges: Mapping[str, Ranges], samples: Sequence[Sample]) -> dict[str, float]:
+    """How far each convolution, quantised alone, moves the flow: mean distance in pixels, the farthest first."""
+    flows = [Predictor(network)(sample.image1, sample.image2) for sample in samples]
+    moved = {name: distance(quantize(network, ranges, [name]), samples, flows) for name in ranges}
+    return dict(sorted(moved.items(), key=lambda one: -one[1]))
+
+
+def distance(network: FlowNetwork, samples: Sequence[Sample], flows: Sequence[np.ndarray]) -> float:
+    """Mean distance in pixels of the network's flows from given ones."""
+    predictor = Predictor(network)
+    pairs = zip(samples, flows, strict=True)
+    return float(np.mean([np.linalg.norm(predictor(s.image1, s.image2) - flow, axis=-1).mean() for s, flow in pairs]))
