@@ -153,3 +153,24 @@ def test_recipes_are_valid_for_one_of_the_verbs():
                 reasons.append(str(error))
         else:
             pytest.fail(f"{recipe.name}: {reasons}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "data: 2020-13-45",
+        "network: " + "[" * 3000,
+        "a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]",
+        "network: {options: &a [*a]}",
+        "steps: \x00",
+        "steps: !!python/object/apply:os.mkdir [executed]",
+        "? [1, 2]\n: 3",
+    ],
+    ids=["date", "nested", "aliases", "itself", "zero", "code", "key"],
+)
+def test_yaml_that_means_mischief_is_refused(tmp_path, text):
+    (tmp_path / "a.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"a\.yaml'"):
+        build(PretrainConfig, tmp_path / "a.yaml")
+    with pytest.raises(InputError):
+        build(PretrainConfig, None, [f"data={text}"])
