@@ -27,6 +27,9 @@ import torch
 from mdflow.checkpoint import read_network, save_network
 from mdflow.config import PretrainConfig, build, dump
 from mdflow.data.io import read_flow, read_image, write_flow, write_image
+from mdflow.data.packed import Packed
+from mdflow.data.sample import Sample
+from mdflow.data.shards import make_index, read_index, write_shards
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.rundir import read_checkpoint
@@ -35,8 +38,9 @@ from teachers.release import read_release
 MEMORY = 256 * 2**20
 SECONDS = 10  # longer is a hang
 LARGEST = 2**16  # bytes of an input
+MOST_CRASHES = 20  # of a reader, before the next has its turn
 NUMBERS = [0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**64 - 1]
-OURS = tuple(str(Path(__file__).parents[1] / name) for name in ("mdflow", "teachers"))
+OURS = tuple(str(Path(__file__).resolve().parents[1] / name) for name in ("mdflow", "teachers"))
 
 Read = Callable[[Path], object]
 
@@ -59,7 +63,7 @@ def main() -> None:
     total = 0
     for name, share in chosen.items():
         left = round(arguments.inputs * share / sum(chosen.values()))
-        seed = arguments.seed
+        seed, crashes = arguments.seed, 0
         while left > 0:
             count = context.Value("q", 0)
             process = context.Process(target=fuzz, args=(name, left, seed, arguments.out, count))
@@ -67,10 +71,11 @@ def main() -> None:
             process.join()
             left, total, seed = left - count.value, total + count.value, seed + 1000
             if process.exitcode:
+                crashes += 1
                 (arguments.out / name).replace(arguments.out / f"crash{process.exitcode}_{seed}_{name}")
                 print(f"{name}: the process ended with {process.exitcode}", flush=True)
-                if not count.value:
-                    break
+            if process.exitcode and (crashes > MOST_CRASHES or not count.value):
+                break
     print(f"{total} inputs; {len(list(arguments.out.iterdir()))} that broke a reader in {arguments.out}")
 
 
@@ -80,8 +85,9 @@ def fuzz(name: str, inputs: int, seed: int, out: Path, count) -> None:
     chance, path = random.Random(seed), out / name
     read, corpus, repair = prepare(name, out)
     signal.signal(signal.SIGPROF, hang)
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
+    if name != "packed":  # which maps its file into a large space of addresses
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + MEMORY, used + MEMORY))
     seen: set[tuple[int, int]] = set()
     refused = found = 0
     begin = time.process_time()
@@ -207,7 +213,7 @@ def prepare(name: str, out: Path) -> tuple[Read, list[bytes], Callable[[bytes], 
     path = out / name
     suffix = path.suffix
     corpus = [b""]
-    if name in ("config.yaml", "weights.safetensors", "released.pth", "checkpoint"):
+    if name in SPECIAL:
         read, write, repair = SPECIAL[name]
         write(path)
         return read, [*corpus, path.read_bytes()], repair
@@ -250,11 +256,66 @@ def read_config(path: Path) -> object:
     return build(PretrainConfig, path)
 
 
+def write_packed(path: Path) -> None:
+    """Two pairs in a packed file."""
+    from mdflow.data.pack import pack
+
+    path.unlink(missing_ok=True)
+    pack(Frames(path.parent), "frames", path, workers=0)
+
+
+class Frames:
+    """Two small pairs."""
+
+    name = "frames"
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(f"{index}", *np.full((2, 4, 4, 3), index, np.uint8))
+
+
+def read_packed(path: Path) -> object:
+    """All pairs of a packed file."""
+    packed = Packed(path)
+    return [packed[index] for index in range(min(len(packed), 4))]
+
+
+def write_index(path: Path) -> None:
+    """The index of a shard."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.array([[512, 100, 1024, 90]]))
+    path.write_bytes(buffer.getvalue())
+
+
+def write_tar(path: Path) -> None:
+    """A shard of one pair."""
+    write_shards(Frames(path.parent), path.parent / "made", pairs=1)
+    path.write_bytes((path.parent / "made" / "000000.tar").read_bytes())
+
+
+def read_shard_index(path: Path) -> object:
+    """A shard's index, as it lies beside it."""
+    return read_index(str(path).removesuffix(".npy"))
+
+
+def read_tar(path: Path) -> object:
+    """A shard that has no index yet."""
+    return make_index(str(path))
+
+
 SPECIAL: dict[str, tuple[Read, Callable[[Path], None], Callable[[bytes], bytes]]] = {
     "config.yaml": (read_config, write_config, as_it_is),
     "weights.safetensors": (read_network, write_weights, as_it_is),
     "released.pth": (read_release, write_release, as_it_is),
     "checkpoint": (read_checkpoint, write_checkpoint, right_digest),
+    "packed": (read_packed, write_packed, as_it_is),
+    "shard.tar.npy": (read_shard_index, write_index, as_it_is),
+    "shard.tar": (read_tar, write_tar, as_it_is),
 }
 
 SHARES = {
@@ -271,6 +332,9 @@ SHARES = {
     "weights.safetensors": 5,
     "released.pth": 3,
     "checkpoint": 3,
+    "packed": 2,
+    "shard.tar.npy": 2,
+    "shard.tar": 2,
 }
 """The readers, and how many of a hundred inputs each gets: slow ones fewer."""
 

@@ -32,12 +32,16 @@ class Packed:
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
         self.store: lmdb.Environment | None = None
-        description = self.read(DESCRIPTION)
-        if description is None or not json.loads(description).get("whole"):
+        content = self.read(DESCRIPTION)
+        try:
+            description = json.loads(content or "{}")
+            whole = description.get("whole")
+            self.name, self.length = str(description.get("name")), int(description.get("length", 0))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise InputError(f"{root} is damaged: it does not say what it holds; pack it anew.") from error
+        if not whole:
             self.store = None
             raise InputError(f"{root} is not whole; let `mdflow pack` with the same -o finish it.")
-        description = json.loads(description)
-        self.name, self.length = description["name"], description["length"]
 
     @staticmethod
     def recognises(root: Path) -> bool:
@@ -51,9 +55,15 @@ class Packed:
         return self.length
 
     def __getitem__(self, index: int) -> Sample:
-        record = json.loads(self.read(sample_key(range(self.length)[index])))
-        arrays = {field: self.array(record["name"], *place) for field, place in record["arrays"].items()}
-        return Sample(record["name"], **arrays)
+        key = sample_key(range(self.length)[index])
+        try:
+            record = json.loads(self.read(key))
+            arrays = {field: self.array(record["name"], *place) for field, place in record["arrays"].items()}
+            return Sample(record["name"], **arrays)
+        except InputError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InputError(f"{self.root} is damaged at sample {index}; pack it anew.") from error
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"store": None}
@@ -69,8 +79,13 @@ class Packed:
         """What the file holds under a key."""
         if self.store is None:
             self.store = shared_store(self.root)
-        with self.store.begin() as transaction:
-            return transaction.get(key)
+        import lmdb
+
+        try:
+            with self.store.begin() as transaction:
+                return transaction.get(key)
+        except lmdb.Error as error:
+            raise InputError(f"{self.root} is damaged: {error}; pack it anew.") from error
 
 
 def open_store(path: Path, readonly: bool) -> "lmdb.Environment":
@@ -80,7 +95,7 @@ def open_store(path: Path, readonly: bool) -> "lmdb.Environment":
     except ImportError as error:
         raise InputError(f"{path} is for LMDB; install mdflow[lmdb].") from error
     try:
-        return lmdb.open(
+        store = lmdb.open(
             str(path),
             subdir=False,
             readonly=readonly,
@@ -91,6 +106,10 @@ def open_store(path: Path, readonly: bool) -> "lmdb.Environment":
         )
     except (lmdb.Error, OSError) as error:
         raise InputError(f"{path} cannot be opened as a packed dataset: {error}.") from error
+    # A page that the file lacks would end the process.
+    if readonly and path.stat().st_size < (store.info()["last_pgno"] + 1) * store.stat()["psize"]:
+        raise InputError(f"{path} is cut off; copy it again, or let `mdflow pack` with the same -o finish it.")
+    return store
 
 
 OPEN: WeakValueDictionary[Path, "lmdb.Environment"] = WeakValueDictionary()

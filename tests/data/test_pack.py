@@ -100,3 +100,22 @@ def test_every_command_opens_the_file_and_it_travels_to_workers(tmp_path):
     original = open_dataset("synthetic", length=3, size=(32, 40))
     for index, sample in enumerate(original[number] for number in range(3)):
         assert_equal(pickle.loads(pickle.dumps(packed))[index], sample)
+
+
+def test_a_file_that_is_cut_is_said_before_it_is_read(tmp_path):
+    path = tmp_path / "few.lmdb"
+    pack(Few(), "few", path, workers=0)
+    path.write_bytes(path.read_bytes()[:-4096])
+    with pytest.raises(InputError, match=r"few\.lmdb is cut off; copy it again"):
+        Packed(path)
+
+
+@pytest.mark.parametrize(("old", "new"), [(b'"arrays"', b'"arrows"'), (b'"name": "1"', b'"name": \xff1"')])
+def test_a_damaged_record_is_said(tmp_path, old, new):
+    path = tmp_path / "few.lmdb"
+    pack(Few(), "few", path, workers=0)
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(InputError, match="damaged at sample 1; pack it anew"):
+        Packed(path)[1]
