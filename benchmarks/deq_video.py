@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=[128, 192], metavar="HxW")
     arguments = parser.parse_args()
     options = {"iterations": arguments.iterations, "tolerance": arguments.tolerance, "relative": True}
-    network = load("deqflow", arguments.checkpoint, corrections=1, **options)
+    # The derivative must pass through the flow too, or the spectral radius would be that of the hidden state alone.
+    network = load("deqflow", arguments.checkpoint, corrections=1, flow_gradient=True, **options)
     dataset = open_dataset(arguments.source)
     lines, state, totals = [], None, [0, 0]
     for index in range(min(arguments.pairs, len(dataset))):
