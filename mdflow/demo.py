@@ -11,10 +11,9 @@ from pathlib import Path
 import gradio
 from starlette.middleware import Middleware
 
-from mdflow.desk import Desk, Wish, made_up_images, read_weights
+from mdflow.desk import Desk, Networks, Wish, made_up_images
 from mdflow.errors import InputError
 from mdflow.guard import LOOPBACK, Guard
-from mdflow.networks.network import FlowNetwork
 from mdflow.upload import check_size
 from mdflow.viewing import Viewing
 
@@ -147,10 +146,10 @@ def put_scene(desk: Desk) -> list[str]:
     return [str(path) for path in made_up_images(folder)]
 
 
-def bring_weights(desk: Desk, path: str, brought: dict[str, FlowNetwork]) -> tuple:
+def bring_weights(desk: Desk, path: str, brought: Networks) -> tuple:
     """Both lists of networks, all that the person brought, and the message line."""
     try:
-        name, network = read_weights(Path(path))
+        name, network = desk.bring(Path(path))
     except InputError as error:
         return gradio.skip(), gradio.skip(), gradio.skip(), say_error(error)
     brought = {**brought, name: network}
@@ -167,7 +166,7 @@ def show_flow(
     first: float | None,
     count: float,
     longest: int,
-    brought: dict[str, FlowNetwork],
+    brought: Networks,
     shown: Viewing | None,
 ) -> Iterator[tuple]:
     """The viewer's value, the message line and the view, again and again while pairs are added."""

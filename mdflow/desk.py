@@ -14,9 +14,11 @@ from mdflow.data.synthetic import Synthetic
 from mdflow.errors import InputError
 from mdflow.footage import Footage
 from mdflow.inference import Predictor
-from mdflow.networks.network import FlowNetwork
+from mdflow.runtime import OnnxPredictor
 from mdflow.upload import Limits, excerpt, open_upload, without_folders
 from mdflow.viewing import Viewing, estimate
+
+Networks = dict[str, Predictor | OnnxPredictor]
 
 IMAGES_A_SECOND = 8.0
 LARGEST_RESULT = 2 * 10**9
@@ -36,11 +38,12 @@ class Wish:
 
 
 class Desk:
-    """Serves wishes. `networks` are those offered to everyone; results go to folders below `folder`."""
+    """Serves wishes. `networks` are those offered to everyone; results go to folders below `folder`.
 
-    def __init__(
-        self, networks: dict[str, FlowNetwork], folder: Path, limits: Limits, device: torch.device | None = None
-    ) -> None:
+    `device` is that of networks that somebody brings.
+    """
+
+    def __init__(self, networks: Networks, folder: Path, limits: Limits, device: torch.device | None = None) -> None:
         self.networks = networks
         self.folder = folder
         self.limits = limits
@@ -60,7 +63,7 @@ class Desk:
         except InputError as error:
             raise InputError(without_folders(str(error), paths)) from error
 
-    def look(self, wish: Wish, own: dict[str, FlowNetwork] | None = None) -> Iterator[Viewing]:
+    def look(self, wish: Wish, own: Networks | None = None) -> Iterator[Viewing]:
         """The view of the wish, again after every pair and, finished, at the end.
 
         `own` are networks that this person brought. Raises InputError for a wish that cannot be met.
@@ -79,9 +82,8 @@ class Desk:
         except InputError as error:
             raise InputError(without_folders(str(error), wish.paths)) from error
 
-    def fill(self, footage: Footage, wish: Wish, networks: dict[str, FlowNetwork]) -> Iterator[Viewing]:
+    def fill(self, footage: Footage, wish: Wish, networks: Networks) -> Iterator[Viewing]:
         """The growing view of a footage through some networks."""
-        predictors = [Predictor(network, device=self.device) for network in networks.values()]
         view = Viewing(
             folder=self.folder / secrets.token_hex(16),
             title=Path(wish.paths[0]).stem,
@@ -91,11 +93,11 @@ class Desk:
         )
         with view:
             for name, image1, image2 in footage.pairs():
-                view.write(name, image1, image2, [estimate(each, image1, image2) for each in predictors])
+                view.write(name, image1, image2, [estimate(each, image1, image2) for each in networks.values()])
                 yield view
         yield view
 
-    def choose(self, names: Sequence[str], own: dict[str, FlowNetwork]) -> dict[str, FlowNetwork]:
+    def choose(self, names: Sequence[str], own: Networks) -> Networks:
         """The networks of these names, each once."""
         known = {**self.networks, **own}
         unknown = [name for name in names if name not in known]
@@ -104,24 +106,23 @@ class Desk:
             raise InputError(f"{named}; choose from {', '.join(known)}.")
         return {name: known[name] for name in names}
 
+    def bring(self, path: Path) -> tuple[str, Predictor]:
+        """(name to show, network) of a .safetensors file that mdflow wrote; InputError for any other file."""
+        if path.suffix.lower() != ".safetensors":
+            raise InputError(
+                f"{path.name} is no .safetensors file, the only kind that the page opens; "
+                f"for a published one start it with `mdflow demo --network NAME={path.name}`."
+            )
+        try:
+            network = load_network(path)
+        except InputError as error:
+            raise InputError(without_folders(str(error), [path])) from error
+        return f"{network.name}, {path.stem}", Predictor(network, device=self.device)
+
     def forget(self, view: Viewing | None) -> None:
         """Remove the files of a view."""
         if view is not None:
             shutil.rmtree(view.folder, ignore_errors=True)
-
-
-def read_weights(path: Path) -> tuple[str, FlowNetwork]:
-    """(name to show, network) of a .safetensors file that mdflow wrote; InputError for any other file."""
-    if path.suffix.lower() != ".safetensors":
-        raise InputError(
-            f"{path.name} is no .safetensors file, the only kind that the page opens; "
-            f"for a published one start it with `mdflow demo --network NAME={path.name}`."
-        )
-    try:
-        network = load_network(path)
-    except InputError as error:
-        raise InputError(without_folders(str(error), [path])) from error
-    return f"{network.name}, {path.stem}", network
 
 
 def made_up_images(folder: Path, frames: int = 8, size: tuple[int, int] = (216, 384), seed: int = 3) -> list[Path]:

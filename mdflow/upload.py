@@ -57,7 +57,9 @@ def open_upload(paths: Sequence[Path], limits: Limits) -> Footage:
         check_file(path, limits)
     videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
     if videos and len(paths) > 1:
-        raise InputError(f"{videos[0].name} came with other files; drop one video alone, or two or more images.")
+        raise InputError(
+            f"{videos[0].name} came with other files; keep one video alone, or images only (× takes a file away)."
+        )
     if len(paths) == 1 and not videos:
         raise InputError(f"{paths[0].name} is one frame only, and motion needs two; drop two images, or a video.")
     if videos:

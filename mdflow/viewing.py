@@ -16,6 +16,7 @@ from mdflow.inference import Predictor, image_tensor
 from mdflow.occlusion import forward_backward
 from mdflow.quality import CENSUS_OF_UNRELATED, label_free_scores, unexplained
 from mdflow.results import VideoFile, following_scale, make_folder
+from mdflow.runtime import OnnxPredictor
 from mdflow.visualize import error_image, flow_to_colour, gray_image, occlusion_image, panel
 
 DIFFERENCE_OF_WHITE = 3.0
@@ -45,7 +46,7 @@ def confidence_map(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tenso
     return seen * (1 - unexplained(image1, image2, flow12) / CENSUS_OF_UNRELATED).clamp(0, 1)
 
 
-def estimate(predictor: Predictor, image1: np.ndarray, image2: np.ndarray) -> Estimate:
+def estimate(predictor: Predictor | OnnxPredictor, image1: np.ndarray, image2: np.ndarray) -> Estimate:
     """What the network says of two frames (H,W,3) uint8; one that never saw the truth is scored without it."""
     tensor1, tensor2 = image_tensor(image1), image_tensor(image2)
     both = predictor.both(tensor1, tensor2)

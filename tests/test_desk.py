@@ -7,8 +7,9 @@ import torch
 from mdflow import desk as desk_module
 from mdflow.checkpoint import save_network
 from mdflow.data.io import write_image
-from mdflow.desk import Desk, Wish, made_up_images, read_weights
+from mdflow.desk import Desk, Wish, made_up_images
 from mdflow.errors import InputError
+from mdflow.inference import Predictor
 from mdflow.networks import create
 from mdflow.upload import Limits
 from tests.toy import Translation
@@ -17,7 +18,7 @@ from tests.toy import Translation
 @pytest.fixture
 def desk(tmp_path) -> Desk:
     (tmp_path / "results").mkdir()
-    networks = {"right": Translation(2, 0), "left": Translation(-2, 0)}
+    networks = {"right": Predictor(Translation(2, 0)), "left": Predictor(Translation(-2, 0))}
     return Desk(networks, tmp_path / "results", Limits())
 
 
@@ -50,7 +51,7 @@ def test_a_look_compares_two_networks_and_can_be_forgotten(desk, tmp_path):
 
 
 def test_a_person_may_bring_a_network(desk, tmp_path):
-    own = {"mine": Translation(0, 1)}
+    own = {"mine": Predictor(Translation(0, 1))}
     *_, view = desk.look(Wish(write_images(tmp_path), ["mine"]), own)
     assert view.networks == ["mine"]
     with pytest.raises(InputError, match="'mine' is not one of the networks here; choose from right, left"):
@@ -70,16 +71,16 @@ def test_what_would_fill_the_disk_is_refused_before_it_begins(desk, tmp_path, mo
     assert not list(desk.folder.iterdir())
 
 
-def test_weights_are_read_from_files_that_cannot_hold_code(tmp_path):
+def test_weights_are_read_from_files_that_cannot_hold_code(desk, tmp_path):
     save_network(tmp_path / "best.safetensors", create("fastflownet"))
-    name, network = read_weights(tmp_path / "best.safetensors")
-    assert (name, network.name) == ("fastflownet, best", "fastflownet")
+    name, predictor = desk.bring(tmp_path / "best.safetensors")
+    assert (name, predictor.network.name) == ("fastflownet, best", "fastflownet")
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"^other\.pth is no \.safetensors file.* --network NAME=other\.pth"):
-        read_weights(tmp_path / "other.pth")
+        desk.bring(tmp_path / "other.pth")
     (tmp_path / "text.safetensors").write_text("no weights at all")
     with pytest.raises(InputError) as caught:
-        read_weights(tmp_path / "text.safetensors")
+        desk.bring(tmp_path / "text.safetensors")
     assert str(tmp_path) not in str(caught.value)
 
 

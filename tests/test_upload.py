@@ -57,7 +57,7 @@ def test_a_large_file_is_refused_before_it_is_opened(tmp_path):
         ([], "There is nothing to look at yet; drop a video"),
         (["notes.txt"], r"^notes\.txt is neither a video nor an image; drop a video \(\.mp4"),
         (["0.png"], r"^0\.png is one frame only, and motion needs two"),
-        (["0.png", "clip.mp4"], r"^clip\.mp4 came with other files; drop one video alone"),
+        (["0.png", "clip.mp4"], r"^clip\.mp4 came with other files; keep one video alone"),
     ],
 )
 def test_what_cannot_be_looked_at_is_refused_in_a_sentence(tmp_path, names, sentence):

@@ -5,10 +5,13 @@ import os
 import tempfile
 from pathlib import Path
 
-from mdflow.commands.predictor import open_network
-from mdflow.desk import Desk
+import torch
+
+from mdflow.commands.predictor import STAGES, open_network
+from mdflow.desk import Desk, Networks
 from mdflow.errors import InputError
-from mdflow.networks.network import FlowNetwork
+from mdflow.inference import Predictor
+from mdflow.runtime import OnnxPredictor
 from mdflow.training import pick_device
 from mdflow.upload import Limits
 
@@ -22,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--network",
         action="append",
         metavar="NAME[=FILE]",
-        help="a network to choose from, with its checkpoint or 'untrained'; repeat it (default: fastflownet and dis)",
+        help="a network to choose from, with its checkpoint, a folder of stages that mdflow quantize wrote, an .onnx "
+        "file, or 'untrained'; repeat it (default: fastflownet and dis)",
     )
     parser.add_argument("--host", default=HOST, help="the address to answer at (default: this machine alone)")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
@@ -36,8 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Serve until interrupted; what was uploaded and shown is removed at the end."""
     check_numbers(arguments)
     limits = Limits(arguments.megabytes, arguments.seconds, arguments.frames)
-    networks = open_networks(arguments.network or NETWORKS)
     device = pick_device(arguments.device)
+    networks = open_networks(arguments.network or NETWORKS, device)
     with tempfile.TemporaryDirectory(prefix="mdflow-demo-") as folder:
         serve(Desk(networks, Path(folder), limits, device), arguments.host, arguments.port)
 
@@ -54,14 +58,32 @@ def check_numbers(arguments: argparse.Namespace) -> None:
             )
 
 
-def open_networks(texts: list[str]) -> dict[str, FlowNetwork]:
-    """The networks by the name that the page shows: with a checkpoint, NAME and the file's."""
+def open_networks(texts: list[str], device: torch.device) -> Networks:
+    """The networks by the name that the page shows: with a checkpoint, NAME and the file's.
+
+    A folder that `mdflow quantize` wrote gives every stage that is in it.
+    """
     networks = {}
     for text in texts:
         name, _, file = text.partition("=")
-        shown = f"{name}, {Path(file).stem}" if file else name
-        networks[text if shown in networks else shown] = open_network(name, file or None, [])
+        for shown, checkpoint in checkpoints(name, file):
+            network = open_network(name, checkpoint, [])
+            ready = network if isinstance(network, OnnxPredictor) else Predictor(network, device=device)
+            networks[text if shown in networks else shown] = ready
     return networks
+
+
+def checkpoints(name: str, file: str) -> list[tuple[str, str | None]]:
+    """(name to show, checkpoint) of a network given with a file, a folder of stages, or nothing."""
+    path = Path(file)
+    if not file:
+        return [(name, None)]
+    if not path.is_dir():
+        return [(f"{name}, {path.stem}", file)]
+    stages = [stage for stage in STAGES if (path / STAGES[stage]).is_file()]
+    if not stages:
+        raise InputError(f"'{file}' holds no stage of a network; give a file, or a folder of `mdflow quantize`.")
+    return [(f"{name}, {path.name} {stage}", str(path / STAGES[stage])) for stage in stages]
 
 
 def serve(desk: Desk, host: str, port: int | None) -> None:

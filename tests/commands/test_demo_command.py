@@ -1,8 +1,14 @@
 import sys
 
+import pytest
+import torch
+
 from mdflow.checkpoint import save_network
 from mdflow.commands import demo, main
+from mdflow.errors import InputError
 from mdflow.networks import create
+
+CPU = torch.device("cpu")
 
 
 def test_a_missing_gradio_is_named(monkeypatch, capsys):
@@ -17,7 +23,18 @@ def test_networks_are_shown_by_name_and_file(tmp_path):
         (tmp_path / folder).mkdir()
         save_network(tmp_path / folder / "best.safetensors", create("fastflownet"))
     given = ["dis", f"fastflownet={tmp_path}/a/best.safetensors", f"fastflownet={tmp_path}/b/best.safetensors"]
-    assert list(demo.open_networks(given)) == ["dis", "fastflownet, best", given[2]]
+    assert list(demo.open_networks(given, CPU)) == ["dis", "fastflownet, best", given[2]]
+
+
+def test_a_folder_of_stages_offers_each(tmp_path):
+    folder = tmp_path / "small"
+    folder.mkdir()
+    with pytest.raises(InputError, match="holds no stage of a network"):
+        demo.open_networks([f"fastflownet={folder}"], CPU)
+    for stage in ("calibration", "float"):
+        save_network(folder / f"{stage}.safetensors", create("fastflownet"))
+    found = demo.open_networks([f"fastflownet={folder}"], CPU)
+    assert list(found) == ["fastflownet, small float", "fastflownet, small calibration"]
 
 
 def test_the_page_is_for_this_machine_unless_told_otherwise(monkeypatch):
