@@ -19,7 +19,7 @@ from mdflow.data.sample import Dataset
 from mdflow.errors import InputError
 from mdflow.examine import Examiner
 from mdflow.history import read_metrics
-from mdflow.rank import spearman
+from mdflow.rank_correlation import spearman
 from mdflow.report import text_table
 
 

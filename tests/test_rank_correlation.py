@@ -3,7 +3,7 @@ import math
 import pytest
 
 from mdflow.errors import InputError
-from mdflow.rank import spearman
+from mdflow.rank_correlation import spearman
 
 
 def test_only_the_order_counts():
