@@ -23,6 +23,7 @@ VERBS = {
     "demo": "a page in the browser: drop a video or images, see flow, occlusion and confidence",
     "export": "a network as one ONNX file for any runtime, checked against PyTorch",
     "quantize": "from float to 8-bit integers: calibrate, train, write an ONNX file",
+    "shard": "pairs in tar files of a thousand, for collections larger than a disk",
     "pack": "any dataset or videos in one memory-mapped file",
     "profile": "what a network costs, by block, and how long it takes in each precision",
     "networks": "list the networks, what they cost and which checkpoints are known",

@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 
 from mdflow import ranks
+from mdflow.commands import main
 from mdflow.data import open_dataset
 from mdflow.data.batches import Positions
+from mdflow.data.io import write_image
 from mdflow.data.ranges import Ranges
 from mdflow.data.sample import Sample
 from mdflow.data.shards import Shards, index_of, make_index, save_index, split_name, write_shards
@@ -188,3 +190,19 @@ def test_a_cut_shard_gives_what_it_holds(folder):
     with pytest.raises(InputError, match="as a tar file: unexpected end"):
         make_index(str(path))
     assert index_of(str(path)).endswith("000000.tar.npy")
+
+
+def test_the_verb_packs_what_training_reads(tmp_path, capsys):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(4):
+        write_image(frames / f"{number}.png", np.full((8, 8, 3), number, np.uint8))
+    command = ["shard", "--data", str(frames), "-o", str(tmp_path / "packed"), "--pairs", "2", "--images", "png"]
+    assert main(command) == 0
+    assert f"Wrote 3 pairs to 2 shards in {tmp_path / 'packed'}." in capsys.readouterr().out
+    assert [int(sample.image2[0, 0, 0]) for sample in open_dataset(tmp_path / "packed")] == [1, 2, 3]
+    assert main(command) == 2
+    assert "holds shards already; use --overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+    assert main([*command, "--overwrite", "--pairs", "0"]) == 2
+    assert "give --pairs 1 or more" in capsys.readouterr().err
