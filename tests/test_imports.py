@@ -4,8 +4,9 @@ import ast
 import functools
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 LIBRARY = sorted((ROOT / "mdflow").rglob("*.py"))
@@ -84,10 +85,10 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
-def test_import_mdflow_is_quick():
-    start = time.monotonic()
-    run_python("import mdflow")
-    assert time.monotonic() - start < 10
+@pytest.mark.parametrize("code", ["import mdflow", "from mdflow import Predictor", "import mdflow.commands"])
+def test_imports_take_less_than_three_seconds(code):
+    """Of the processor: the clock also counts what else the machine does."""
+    assert float(run_python(f"import time; {code}; print(time.process_time())")) < 3
 
 
 def test_the_predictor_needs_nothing_of_training():
