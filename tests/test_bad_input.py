@@ -137,6 +137,13 @@ ROWS = [
     ("adapt fine -o out --student zero", r"'zero' has no weights to train; choose another network"),
     ("adapt fine -o out --init other.safetensors", r"'other\.safetensors' holds the network 'zero'"),
     ("adapt fine -o notes.txt", r"Cannot write to 'notes\.txt/pretrain'|notes\.txt"),
+    # Shards
+    ("shard --data missing -o out", r"missing does not exist; expected a video, a folder of frames"),
+    ("shard --data synthetic -o out --pairs 0", r"shard of 0 pairs is none; give --pairs 1 or more"),
+    ("shard --data mixed -o sharded", r"'sharded' holds shards already; use --overwrite"),
+    (f"{PRETRAIN} notes.tar", r"notes\.tar cannot be read as a tar file"),
+    (f"{PRETRAIN} shards=notes.txt", r"some notes cannot be read as a tar file"),
+    (f"{PRETRAIN} synthetic --config alias.yaml", r"alias\.yaml' is not valid YAML: it has an alias"),
     # No verb
     ("frobnicate", r"invalid choice: 'frobnicate' \(choose from .*predict"),
 ]
@@ -176,6 +183,10 @@ def make_files() -> None:
     Path("full").mkdir()
     Path("full/mine.txt").write_text("precious")
     Path("notes.txt").write_text("some notes")
+    Path("notes.tar").write_text("no archive")
+    Path("sharded").mkdir()
+    Path("sharded/000000.tar").write_bytes(b"")
+    Path("alias.yaml").write_text("a: &a 1\nb: *a")
     Path("blocked").mkdir()
     Path("blocked/flow").write_text("no folder")
     Path("run").mkdir()
