@@ -30,6 +30,14 @@ class Stage:
     folder: RunFolder
 
 
+@dataclass(frozen=True)
+class Footage:
+    """What is learned from, and what is judged on."""
+
+    training: Dataset
+    held_out: Dataset
+
+
 class Shrunk:
     """A dataset whose frames are at most `width` pixels wide: what a large video is judged at in bearable time."""
 
@@ -48,24 +56,21 @@ class Shrunk:
 
 
 def adapt(
-    pretraining: Stage,
-    rounds: Stage,
-    network: FlowNetwork,
-    student: FlowNetwork,
-    dataset: Dataset,
-    held_out: Dataset,
+    pretraining: Stage, rounds: Stage | None, network: FlowNetwork, student: FlowNetwork | None, data: Footage
 ) -> list[Candidate]:
     """Pretrain `network` on the footage, then let it and `student` teach each other; the candidates, start first.
 
-    After the first stage the network goes on from the best candidate, which may be the start. Both networks are
-    trained in place. A stage whose checkpoint is in its folder is resumed.
+    After the first stage the network goes on from the best candidate, which may be the start. Without `rounds` there
+    is no second stage. Both networks are trained in place. A stage whose checkpoint is in its folder is resumed.
     """
-    examine = Examiner(held_out, pretraining.config.score_pairs)
+    examine = Examiner(data.held_out, pretraining.config.score_pairs)
     found = [judged("start", network, examine)]
-    pretrain.run(pretraining.config, network, dataset, held_out, pretraining.folder)
+    pretrain.run(pretraining.config, network, data.training, data.held_out, pretraining.folder)
     found += kept(pretraining.folder, "pretrain", "pretrained on the footage", examine)
+    if rounds is None or student is None:
+        return found
     network.load_state_dict(best(found).network.state_dict())
-    distill.run(rounds.config, network, student, dataset, held_out, rounds.folder)
+    distill.run(rounds.config, network, student, data.training, data.held_out, rounds.folder)
     for number in range(1, rounds.config.rounds + 1):
         found += kept(rounds.folder, f"round{number}_teacher", f"taught by the student, round {number}", examine)
     return found

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from toy import Pairs, Translation
 
-from mdflow.adapt import Candidate, Shrunk, Stage, adapt, best
+from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best
 from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.networks import NETWORKS
 from mdflow.rundir import open_run
@@ -41,7 +41,7 @@ def known(monkeypatch):
 
 def test_every_stage_gives_a_candidate_and_the_start_stays_as_it_was(tmp_path):
     network = Translation(1, 0)
-    found = adapt(*stages(tmp_path), network, Translation(0, 1), Pairs(), Pairs(2))
+    found = adapt(*stages(tmp_path), network, Translation(0, 1), Footage(Pairs(), Pairs(2)))
     assert [one.name for one in found] == [
         "start",
         "pretrained on the footage",
@@ -55,17 +55,24 @@ def test_every_stage_gives_a_candidate_and_the_start_stays_as_it_was(tmp_path):
 
 def test_what_training_spoils_is_not_passed_on(tmp_path):
     """With a ruinous rate every stage is worse than the right answer that it started from."""
-    found = adapt(*stages(tmp_path, learning_rate=5.0), Translation(2, 0), Translation(9, 9), Pairs(), Pairs(2))
+    found = adapt(
+        *stages(tmp_path, learning_rate=5.0), Translation(2, 0), Translation(9, 9), Footage(Pairs(), Pairs(2))
+    )
     assert len(found) == 4
     assert best(found) is found[0]
 
 
 def test_a_finished_run_gives_the_same_candidates_again(tmp_path):
     first, again = (
-        adapt(*stages(tmp_path, resume), Translation(1, 0), Translation(0, 1), Pairs(), Pairs(2))
+        adapt(*stages(tmp_path, resume), Translation(1, 0), Translation(0, 1), Footage(Pairs(), Pairs(2)))
         for resume in (False, True)
     )
     assert [one.figures for one in again] == [one.figures for one in first]
+
+
+def test_without_a_student_there_is_one_stage(tmp_path):
+    found = adapt(stages(tmp_path)[0], None, Translation(1, 0), None, Footage(Pairs(), Pairs(2)))
+    assert [one.name for one in found] == ["start", "pretrained on the footage"]
 
 
 def test_shrinking_keeps_flow_and_picture_together():

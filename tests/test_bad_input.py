@@ -134,9 +134,9 @@ ROWS = [
     ("adapt fine -o out --rounds 0", r"cannot be shared by 0 round\(s\)"),
     ("adapt fine -o out --size 64x100", r"The crop 64x100 does not fit 'fastflownet'; give a --size of multiples"),
     ("adapt fine -o out --set lables=1", r"Unknown setting 'lables'"),
-    ("adapt fine -o out --student zero", r"'zero' has no weights to train; choose another network"),
+    ("adapt fine -o out --student zero --student-init untrained", r"'zero' has no weights to train; choose another"),
     ("adapt fine -o out --init other.safetensors", r"'other\.safetensors' holds the network 'zero'"),
-    ("adapt fine -o notes.txt", r"Cannot write to 'notes\.txt/pretrain'|notes\.txt"),
+    ("adapt fine -o notes.txt", r"folder 'notes\.txt/pretrain' cannot be made|Cannot write to 'notes\.txt/pretrain'"),
     # Shards
     ("shard --data missing -o out", r"missing does not exist; expected a video, a folder of frames"),
     ("shard --data synthetic -o out --pairs 0", r"shard of 0 pairs is none; give --pairs 1 or more"),

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mdflow.adapt import Candidate, Shrunk, Stage, adapt, best, judged
+from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best, judged
 from mdflow.adapt_report import Account, write_report
 from mdflow.checkpoint import save_network
 from mdflow.commands.curate import clips_of, curate_all
@@ -29,7 +29,8 @@ from mdflow.results import make_folder
 from mdflow.rundir import check_run, open_run
 from teachers import WEIGHTS
 
-STEPS, SIZE, JUDGED_WIDTH = 400, [192, 256], 640
+STEPS, SIZE, JUDGED_WIDTH, STUDENT = 400, [192, 256], 640, "raft_small"
+NO_STUDENT = "No weights of a student: all steps are pretraining (--student-init FILE or untrained adds distillation)."
 TEXTS = ("network", "init", "student", "student_init", "steps", "rounds", "batch_size", "seed", "device")
 
 
@@ -40,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--network", metavar="NAME", help="the network to adapt (default fastflownet)")
     parser.add_argument("--init", metavar="FILE", help="its weights, shipped (the default), or untrained")
     parser.add_argument("--student", metavar="NAME", help="the strong network beside it (default raft_small)")
-    parser.add_argument("--student-init", metavar="FILE", help="its weights; by default shipped ones if there are any")
+    parser.add_argument(
+        "--student-init",
+        metavar="FILE",
+        help="its weights, or untrained; by default shipped ones; without any, no student",
+    )
     parser.add_argument("--steps", type=int, help=f"of all stages together (default {STEPS})")
     parser.add_argument("--rounds", type=int, help="how often student and network both learn (default 1)")
     parser.add_argument("--batch-size", type=int, help="(default 2)")
@@ -56,31 +61,48 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Adapt, then write network.safetensors and report.html into the run folder."""
     tests = {root: open_labelled(root) for root in arguments.judge}
-    footage, roots = divided(arguments.sources)
-    configs = [config_of(kind, arguments, bool(footage), roots) for kind in (PretrainConfig, DistillConfig)]
-    network, student = make_network(configs[0].network, configs[0]), make_network(configs[1].student, configs[1])
+    clips, roots = divided(arguments.sources)
+    kinds = [PretrainConfig, DistillConfig] if has_student(arguments) else [PretrainConfig]
+    configs = [config_of(kind, arguments, bool(clips), roots) for kind in kinds]
+    parts = [configs[0].network, *(config.student for config in configs[1:])]
+    networks = [make_network(part, config) for part, config in zip(parts, configs, strict=True)]
     for config in configs:
         check_run(config, arguments.resume, arguments.overwrite)
-    curated = curated_once(footage, arguments.out / "curated", arguments) if footage else []
-    folders = [open_run(config, arguments.resume, arguments.overwrite) for config in configs]
-    dataset = open_training_data(configs[0])
-    held_out = Cached(Shrunk(dataset, JUDGED_WIDTH))
-    starts = [start_sentence(configs[0].network), start_sentence(configs[1].student)]
+    curated = curated_once(clips, arguments.out / "curated", arguments) if clips else []
+    stages = [Stage(config, open_run(config, arguments.resume, arguments.overwrite)) for config in configs]
+    training = open_training_data(configs[0])
+    footage = Footage(training, Cached(Shrunk(training, JUDGED_WIDTH)))
+    starts = [start_sentence(part) for part in parts] + ([] if networks[1:] else [NO_STUDENT])
     print("\n".join(starts), flush=True)
-    stages = [Stage(config, folder) for config, folder in zip(configs, folders, strict=True)]
-    candidates = adapt(*stages, network, student, dataset, held_out)
-    examine = Examiner(held_out, configs[0].score_pairs)
-    others = [judged("zero flow", create("zero"), examine), judged(f"the student, {student.name}", student, examine)]
+    candidates = adapt(*padded(stages), *padded(networks), footage)
+    examine = Examiner(footage.held_out, configs[0].score_pairs)
+    others = [judged("zero flow", create("zero"), examine)]
+    others += [judged(f"the student, {student.name}", student, examine) for student in networks[1:]]
     scores = {root: measured([*others, *candidates], test) for root, test in tests.items()}
     account = Account(command_of(arguments), starts, candidates, others, curated, scores)
     result = best(candidates)
     save_network(arguments.out / "network.safetensors", result.network)
-    shown = {"the footage": held_out} | tests
-    write_report(arguments.out / "report.html", account, [folder.path for folder in folders], shown)
-    print(
-        f"The result is '{result.name}': label-free score {candidates[0].figures['score']:.2f} at the start, ", end=""
-    )
-    print(f"{result.figures['score']:.2f} now.\nWrote {arguments.out}/network.safetensors and report.html.")
+    shown = {"the footage": footage.held_out} | tests
+    write_report(arguments.out / "report.html", account, [stage.folder.path for stage in stages], shown)
+    before, after = candidates[0].figures["score"], result.figures["score"]
+    print(f"The result is '{result.name}': label-free score {before:.2f} at the start, {after:.2f} now.")
+    print(f"Wrote {arguments.out}/network.safetensors and report.html.")
+
+
+def has_student(arguments: argparse.Namespace) -> bool:
+    """Whether there is a second stage: a student without weights would spoil in a few steps what it should teach."""
+    return arguments.student_init is not None or student_start(arguments) is not None
+
+
+def student_start(arguments: argparse.Namespace) -> str | None:
+    """The weights that the student starts from; None is from scratch."""
+    shipped = (WEIGHTS / f"{arguments.student or STUDENT}.safetensors").exists()
+    return init_of(arguments.student_init, shipped)
+
+
+def padded(one_or_two: list[Any]) -> list[Any]:
+    """Two things, the second None if there is but one."""
+    return [*one_or_two, None][:2]
 
 
 def divided(sources: list[str]) -> tuple[list[Path], list[str]]:
@@ -104,7 +126,8 @@ def config_of(kind: type[Config], arguments: argparse.Namespace, footage: bool, 
     if rounds < 1 or total < 2 * (1 + rounds):
         raise InputError(f"{total} steps cannot be shared by {rounds} round(s); expected at least {2 * (1 + rounds)}.")
     pretraining = kind is PretrainConfig
-    steps = total // 2 if pretraining else (total - total // 2) // (2 * rounds)
+    first = total // 2 if has_student(arguments) else total
+    steps = first if pretraining else (total - first) // (2 * rounds)
     height, width = arguments.size or SIZE
     settings: dict[str, Any] = {
         "out": arguments.out / ("pretrain" if pretraining else "distill"),
@@ -142,8 +165,7 @@ def pretrain_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def distill_settings(arguments: argparse.Namespace, rounds: int) -> dict[str, Any]:
     """What distillation alone has. After so few steps an untrained student knows less than its teacher."""
-    student = arguments.student or "raft_small"
-    start = init_of(arguments.student_init, shipped=(WEIGHTS / f"{student}.safetensors").exists())
+    student, start = arguments.student or STUDENT, student_start(arguments)
     teacher = {"name": arguments.network or "fastflownet", "init": init_of(arguments.init, shipped=True)}
     options = {} if start is not None else {"iterations": 4} if "raft" in student else {}
     return {
@@ -164,7 +186,7 @@ def init_of(text: str | None, shipped: bool) -> str | None:
 
 def start_sentence(network: Any) -> str:
     """Where a network's weights come from, for people."""
-    origins = {None: "from scratch: no weights were given or come with mdflow", "shipped": "from the shipped weights"}
+    origins = {None: "from scratch", "shipped": "from the shipped weights"}
     origin = origins.get(network.init and str(network.init), f"from {network.init}")
     return f"{network.name} starts {origin}."
 

@@ -81,6 +81,15 @@ def test_a_labelled_root_is_adapted_to_without_its_labels(tmp_path, labelled):
     assert '"supervised"' not in (run / "pretrain" / "metrics.jsonl").read_text()
 
 
+def test_without_weights_of_a_student_all_steps_are_pretraining(tmp_path, frames, capsys):
+    run = tmp_path / "run"
+    small = [*SMALL[: SMALL.index("--student")], "--student", "lightflow"]
+    assert main(["adapt", str(frames), "-o", str(run), *small]) == 0
+    assert "No weights of a student: all steps are pretraining" in capsys.readouterr().out
+    assert "\nsteps: 4\n" in (run / "pretrain" / "config.yaml").read_text()
+    assert not (run / "distill").exists()
+
+
 @pytest.mark.skipif(not (WEIGHTS / "fastflownet.safetensors").exists(), reason="no weights are shipped")
 def test_the_start_is_the_shipped_network(tmp_path, frames, capsys):
     assert main(["adapt", str(frames), "-o", str(tmp_path / "run"), *SMALL, "--init", "shipped"]) == 0
