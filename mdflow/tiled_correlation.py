@@ -19,7 +19,7 @@ def tiled_correlation(features1: Tensor, features2: Tensor, radius: int) -> Tens
     # Rows below image 1 and all around image 2: a vertical displacement is then an offset of rows, and the rows of
     # all images go through one batched product.
     rows1 = features1.new_zeros((batch, height + 2 * radius, padded_width, channels), dtype=kind)
-    rows1[:, :height, :width] = features1.to(kind).permute(0, 2, 3, 1) / channels
+    rows1[:, :height, :width] = features1.permute(0, 2, 3, 1)
     rows2 = features2.new_zeros((batch, height + 2 * radius, padded_width + 2 * radius, channels), dtype=kind)
     rows2[:, radius : radius + height, radius : radius + width] = features2.permute(0, 2, 3, 1)
     cost = correlate_rows(rows1, rows2, radius)
@@ -28,7 +28,7 @@ def tiled_correlation(features1: Tensor, features2: Tensor, radius: int) -> Tens
 
 @torch.library.custom_op("mdflow::correlate_rows", mutates_args=())
 def correlate_rows(rows1: Tensor, rows2: Tensor, radius: int) -> Tensor:
-    """Products (B,h,w,(2·radius+1)²) of rows1 (B,h,w,C) with rows2 (B,h,w+2·radius,C).
+    """Mean products (B,h,w,(2·radius+1)²) of rows1 (B,h,w,C) with rows2 (B,h,w+2·radius,C).
 
     The last 2·radius rows of each image hold nothing of use. w is a multiple of TILE.
     """
@@ -40,7 +40,8 @@ def correlate_rows(rows1: Tensor, rows2: Tensor, radius: int) -> Tensor:
     band, diagonals = new_band(rows1, count, radius)
     for left in range(0, rows1.shape[2], TILE):
         window2 = windows(rows2, left, count, radius)
-        torch.bmm(lines1[:count, left : left + TILE], window2.transpose(1, 2), out=band)
+        tile1 = lines1[:count, left : left + TILE]
+        torch.baddbmm(band, tile1, window2.transpose(1, 2), beta=0, alpha=1 / rows1.shape[3], out=band)
         flat[:count, left : left + TILE] = diagonals
     return cost
 
@@ -60,7 +61,7 @@ def correlate_rows_backward(gradient: Tensor, rows1: Tensor, rows2: Tensor, radi
     count = len(lines1) - 2 * radius
     band, diagonals = new_band(rows1, count, radius)
     for left in range(0, rows1.shape[2], TILE):
-        diagonals.copy_(flat[:count, left : left + TILE])
+        torch.mul(flat[:count, left : left + TILE], 1 / rows1.shape[3], out=diagonals)
         out1[:count, left : left + TILE] = torch.bmm(band, windows(rows2, left, count, radius))
         parts = torch.bmm(band.transpose(1, 2), lines1[:count, left : left + TILE]).unflatten(1, (side, breadth))
         for dy in range(side):

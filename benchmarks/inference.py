@@ -1,0 +1,81 @@
+"""Inference on a CPU at 448×1024, one pair, against the published implementations, by turns in one process.
+
+python benchmarks/inference.py [--runs 7] [--threads 2] [--compile]
+
+FastFlowNet against its release's formulation (its cost volume by spatial-correlation-sampler where that is installed,
+else by shifted products), RAFT with 12 iterations against torchvision's where that is installed. "differs" is the mean
+length of the difference from the float32 flow on a pair of synthetic frames, as a share of the mean flow.
+"""
+
+import argparse
+
+import torch
+from plain import SAMPLER, released_forward
+from timing import machine, print_times
+from torch import Tensor
+
+from mdflow import Predictor
+from mdflow.data.synthetic import Synthetic
+from mdflow.inference import image_tensor
+from mdflow.networks import create
+from mdflow.networks.network import FlowNetwork
+from teachers import load
+
+SIZE = (448, 1024)
+
+
+def main() -> None:
+    """Print one table a network."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--compile", action="store_true", help="also through torch.compile: minutes, the first time")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    print(machine())
+    sample = Synthetic(length=1, size=SIZE, motion=(8, 8))[0]
+    images = image_tensor(sample.image1), image_tensor(sample.image2)
+    released = released_forward(create("fastflownet", normalize=False).eval())
+    measure(
+        f"FastFlowNet, shipped weights; released formulation with {SAMPLER}",
+        {"released": torch.no_grad()(lambda: released(*images))},
+        load("fastflownet"),
+        images,
+        arguments,
+    )
+    try:
+        from torchvision.models.optical_flow import raft_large
+    except ImportError:
+        print("\nRAFT is not measured: torchvision is not installed.")
+        return
+    theirs = raft_large(weights=None).eval()
+    signed = [2 * image - 1 for image in images]
+    first = {"torchvision": torch.no_grad()(lambda: theirs(*signed, num_flow_updates=12))}
+    measure("RAFT, 12 iterations, random weights", first, create("raft"), images, arguments)
+    on_demand = create("raft", correlation="on_demand")
+    measure("RAFT, correlation on demand", first, on_demand, images, arguments)
+
+
+def measure(
+    title: str, first: dict, network: FlowNetwork, images: tuple[Tensor, Tensor], arguments: argparse.Namespace
+) -> None:
+    """The network's own ways beside the first, and how far half precision is from float32."""
+    kinds = [
+        (precision, kept) for kept in (False, True)[: 1 + arguments.compile] for precision in ("float32", "bfloat16")
+    ]
+    predictors = {
+        f"mdflow {precision}{', compiled' if kept else ''}": Predictor(network, compile=kept, precision=precision)
+        for precision, kept in kinds
+    }
+    ways = first | {name: (lambda predict=predict: predict(*images)) for name, predict in predictors.items()}
+    print_times(title, ways, arguments.runs, next(iter(first)))
+    flows = {name: predict(*images) for name, predict in predictors.items()}
+    exact = flows["mdflow float32"]
+    for name, flow in flows.items():
+        difference = (flow - exact).norm(dim=1).mean() / exact.norm(dim=1).mean()
+        print(f"{name}: differs by {100 * float(difference):.3f} %")
+
+
+if __name__ == "__main__":
+    main()

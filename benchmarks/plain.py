@@ -1,0 +1,83 @@
+"""The formulations that public implementations run, to measure against: as they are written there, in our own words."""
+
+from collections.abc import Callable
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mdflow.correlation import Displacements, plain_correlation
+from mdflow.geometry import resize_flow, warp
+from mdflow.losses import gray255, inside_border, masked_mean, robust, smoothness
+from mdflow.networks.network import FlowNetwork
+
+try:
+    from spatial_correlation_sampler import spatial_correlation_sample
+except ImportError:
+    spatial_correlation_sample = None
+
+SAMPLER = "shifted products" if spatial_correlation_sample is None else "spatial-correlation-sampler"
+
+
+def sampler_correlation(features1: Tensor, features2: Tensor, radius: int, displacements: Displacements) -> Tensor:
+    """The cost volume as FastFlowNet's release computes it: all displacements, then those that are kept."""
+    if spatial_correlation_sample is None:
+        return plain_correlation(features1, features2, radius, displacements)
+    side = 2 * radius + 1
+    cost = spatial_correlation_sample(features1, features2, patch_size=side).flatten(1, 2) / features1.shape[1]
+    return cost[:, [(dy + radius) * side + dx + radius for dy, dx in displacements]]
+
+
+def released_forward(network: FlowNetwork, correlate: Callable = sampler_correlation) -> Callable:
+    """A pyramid network's forward pass as released: channels first, all flows, one direction."""
+
+    def forward(image1: Tensor, image2: Tensor) -> list[Tensor]:
+        with patch("mdflow.networks.fastflownet.local_correlation", correlate):
+            return network.estimate(*network.encode(image1, image2))
+
+    return forward
+
+
+def census_by_unfold(image1: Tensor, image2: Tensor, radius: int) -> Tensor:
+    """All (2·radius+1)² neighbours as maps."""
+    side = 2 * radius + 1
+    steps = []
+    for image in (image1, image2):
+        gray = gray255(image)
+        neighbours = F.unfold(gray, side, padding=radius).view(len(gray), side * side, *gray.shape[-2:])
+        step = neighbours - gray
+        steps.append(step / (0.81 + step**2).sqrt())
+    squared = (steps[0] - steps[1]) ** 2
+    return (squared / (0.1 + squared)).sum(1, keepdim=True)
+
+
+def forward_backward_mask(flow12: Tensor, flow21: Tensor) -> Tensor:
+    """Visible pixels, from flows that carry a gradient."""
+    with torch.no_grad():
+        backward = warp(flow21, flow12)
+        squared = (flow12**2).sum(1, keepdim=True) + (backward**2).sum(1, keepdim=True)
+        return (((flow12 + backward) ** 2).sum(1, keepdim=True) < 0.01 * squared + 0.5).float()
+
+
+def plain_loss(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor, radius: int = 3) -> Tensor:
+    """Census and smoothness, one direction after the other."""
+    total = flow12.new_zeros(())
+    for one, other, there, back in ((image1, image2, flow12, flow21), (image2, image1, flow21, flow12)):
+        mask = forward_backward_mask(there, back) * inside_border(there, radius)
+        distance = robust(census_by_unfold(one, warp(other, there, padding="border"), radius))
+        quarter = F.interpolate(one, scale_factor=0.25, mode="area")
+        smooth = smoothness(resize_flow(there, quarter.shape[-2:]), quarter, 1, 150)
+        total = total + masked_mean(distance, mask) + 4 * smooth
+    return total
+
+
+def ternary_loss(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor) -> Tensor:
+    """ARFlow's: the 3×3 ternary census at four scales, both directions."""
+    total = flow12.new_zeros(())
+    for scale in (1, 2, 4, 8):
+        size = [side // scale for side in image1.shape[-2:]]
+        small = [F.interpolate(image, size, mode="area") for image in (image1, image2)]
+        flows = [resize_flow(flow, size) for flow in (flow12, flow21)]
+        total = total + plain_loss(*small, *flows, radius=1)
+    return total

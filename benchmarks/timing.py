@@ -1,0 +1,65 @@
+"""What the timings share: ways that take turns, so that a noisy machine slows all of them alike."""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from mdflow.report import text_table
+
+Ways = dict[str, Callable[[], object]]
+
+
+def machine() -> str:
+    """The processor, torch and threads of this run."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    processor = names[0] if names else platform.processor()
+    return f"{processor}, {os.cpu_count()} cores; torch {torch.__version__}, {torch.get_num_threads()} threads"
+
+
+def take_turns(ways: Ways, runs: int) -> dict[str, list[float]]:
+    """Milliseconds of each way, `runs` rounds in which each has one turn, after one round to warm up."""
+    for way in ways.values():
+        way()
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(runs):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            times[name].append(1000 * (time.perf_counter() - start))
+    return times
+
+
+def rows(times: dict[str, list[float]], yardstick: str) -> list[list[str]]:
+    """Name, "median (fastest to slowest)" in ms, and how many times as fast as the yardstick: median of the rounds."""
+    lines = []
+    for name, found in times.items():
+        ratio = statistics.median(base / own for base, own in zip(times[yardstick], found, strict=True))
+        spread = f"{statistics.median(found):.1f} ({min(found):.1f} to {max(found):.1f})"
+        lines.append([name, spread, f"{ratio:.1f}x"])
+    return lines
+
+
+def print_times(title: str, ways: Ways, runs: int, yardstick: str) -> None:
+    """Time the ways by turns and print their table."""
+    print(f"\n{title}")
+    print(text_table(["how", "ms", "against the first"], rows(take_turns(ways, runs), yardstick), left=1))
+
+
+def peak_of(script: str, name: str) -> float:
+    """Peak memory in MB of `script --only NAME`, which runs one way once in a process of its own."""
+    found = subprocess.run([sys.executable, script, "--only", name], capture_output=True, text=True, check=True)
+    return float(found.stdout.split()[-1])
+
+
+def print_peak() -> None:
+    """Print this process' own peak memory in MB; getrusage would count that of the process that started it."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    print(float(status["VmHWM"].split()[0]) / 1024)

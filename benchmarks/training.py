@@ -1,0 +1,125 @@
+"""Learning from unlabelled frames on a CPU, against the plain formulation of the same, by turns in one process.
+
+python benchmarks/training.py [--runs 5] [--threads 2] [--only WAY]
+
+Loss: both directions, census 7×7 with smoothness and a forward-backward mask, 4×256×448, forward and backward. Step:
+FastFlowNet, 4×256×448, optimiser and loader included. Plain: the census by unfold, each direction a pass of its own,
+the cost volume by shifted products, float32.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from plain import plain_correlation, plain_loss, released_forward, ternary_loss
+from timing import Ways, machine, peak_of, print_peak, print_times
+from torch import Tensor
+
+from mdflow.config import PretrainConfig, UnsupervisedConfig, build
+from mdflow.data.batches import Batch, Cached, batches
+from mdflow.data.synthetic import Synthetic
+from mdflow.geometry import resize_flow
+from mdflow.networks import create
+from mdflow.pretrain import pretrain_step
+from mdflow.training import precision, to_device, update
+from mdflow.unsupervised import Crops, unsupervised_loss
+
+SIZE = (256, 448)
+CONFIG = build(PretrainConfig, precision="bfloat16", batch_size=4, augment__crop=SIZE, data__frame=SIZE)
+
+
+def main() -> None:
+    """Print the tables, or run one way of the loss once and print the peak memory."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", metavar="WAY")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
+    losses = loss_ways()
+    if arguments.only:
+        if arguments.only in losses:
+            losses[arguments.only]()
+        print_peak()
+        return
+    print(machine())
+    print_times("Unsupervised loss, forward and backward", losses, arguments.runs, "plain, 7×7 by unfold")
+    idle = peak_of(__file__, "nothing")
+    for name in losses:
+        print(f"{name}: {peak_of(__file__, name) - idle:.0f} MB at most")
+    loader = open_loader()
+    print_times("One training step, loading included", step_ways(loader), arguments.runs, "plain")
+    start = time.perf_counter()
+    for _ in range(20):
+        next(loader)
+    print(f"the loader alone, one worker: {1000 * (time.perf_counter() - start) / 20:.0f} ms a batch")
+
+
+def loss_ways() -> Ways:
+    """The loss by each formulation, on random frames and flows."""
+    image1, image2 = torch.rand(2, 4, 3, *SIZE).unbind()
+    flows = [torch.randn(4, 2, *SIZE).mul_(2).requires_grad_() for _ in range(2)]
+    config = UnsupervisedConfig()
+
+    def ours() -> Tensor:
+        crops = Crops.whole(image1, image2)
+        return sum(unsupervised_loss(crops, [flows[0]], [flows[1]], config)[0].values())
+
+    return {
+        "plain, 7×7 by unfold": lambda: plain_loss(image1, image2, *flows).backward(),
+        "plain, 3×3 at four scales": lambda: ternary_loss(image1, image2, *flows).backward(),
+        "mdflow, 7×7": lambda: ours().backward(),
+    }
+
+
+def open_loader() -> Iterator[Batch]:
+    """Batches of synthetic frames that are in memory already, as they are for most of a training."""
+    data = Cached(Synthetic(length=16, size=SIZE))
+    loader = batches(data, CONFIG.data, CONFIG.augment, CONFIG.batch_size, 0, 0, labels=False)
+    for _ in range(8):
+        next(loader)
+    return loader
+
+
+def step_ways(loader: Iterator[Batch]) -> Ways:
+    """A training step by each formulation."""
+    exact = CONFIG.model_copy(update={"precision": "float32"})
+    return {
+        "plain": stepper(loader, exact, plain_terms),
+        "mdflow, float32": stepper(loader, exact, own_terms(exact)),
+        "mdflow, bfloat16": stepper(loader, CONFIG, own_terms(CONFIG)),
+    }
+
+
+def own_terms(config: PretrainConfig) -> Callable:
+    """The pretraining step of this project."""
+    return lambda network, batch: sum(pretrain_step(network, config, batch, progress=0.5).values())
+
+
+def plain_terms(network: torch.nn.Module, batch: dict) -> Tensor:
+    """The same terms, each direction a pass of its own."""
+    forward = released_forward(network, plain_correlation)
+    image1, image2 = batch["image1"], batch["image2"]
+    flow12, flow21 = (resize_flow(forward(*pair)[-1], SIZE) for pair in ((image1, image2), (image2, image1)))
+    return plain_loss(image1, image2, flow12, flow21)
+
+
+def stepper(loader: Iterator[Batch], config: PretrainConfig, terms: Callable) -> Callable[[], None]:
+    """Load, learn, update."""
+    network = create("fastflownet").train()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
+    device = torch.device("cpu")
+
+    def step() -> None:
+        batch = to_device(next(loader), device)
+        with precision(config, device):
+            loss = terms(network, batch)
+        update(network, loss, optimiser, 1.0)
+
+    return step
+
+
+if __name__ == "__main__":
+    main()
