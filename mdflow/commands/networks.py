@@ -4,7 +4,7 @@ import argparse
 
 from mdflow.commands.training import parse_size
 from mdflow.errors import InputError
-from mdflow.networks import NETWORKS
+from mdflow.networks import NETWORKS, create
 from mdflow.profile import measure_cost
 from mdflow.report import text_table
 from teachers import RELEASES, WEIGHTS
@@ -19,6 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow networks`."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="the networks to list (default: all)")
     parser.add_argument(
+        "--check",
+        action="store_true",
+        help="whether the named networks can be exported and quantised; half a minute each",
+    )
+    parser.add_argument(
         "--size", type=parse_size, default=SIZE, metavar="HxW", help="of the images to count for (448x1024)"
     )
 
@@ -30,6 +35,10 @@ def run(arguments: argparse.Namespace) -> None:
     if unknown:
         raise InputError(f"Unknown network '{unknown[0]}'; choose from {', '.join(known)}.")
     names = arguments.names or known
+    if arguments.check:
+        for name in names:
+            print(deployment_of(name))
+        return
     size = tuple(arguments.size)
     giga = f"multiply-adds at {size[0]}x{size[1]}"
     print(text_table(["network", "parameters", giga, "stride"], [cost_line(name, size) for name in names]))
@@ -40,6 +49,25 @@ def run(arguments: argparse.Namespace) -> None:
         print("\n" + text_table(heading, lines, left=len(heading)))
     shipped = [name for name in names if (WEIGHTS / f"{name}.safetensors").exists()]
     print(f"\nWeights that come with mdflow: {', '.join(shipped) or 'none'}.")
+
+
+def deployment_of(name: str) -> str:
+    """What stands in the way of exporting and quantising a network or release, in sentences."""
+    from mdflow.deployable import check_deployable
+
+    release = RELEASES.get(name)
+    network = create(release.network if release else name, **(release.options if release else {}))
+    found = check_deployable(network)
+    lines = [f"{name}: {found.obstacle or 'it can be exported.'}"]
+    if found.integers:
+        lines.append(
+            f"  {len(found.integers)} convolutions, {found.share:.1f} % of the multiply-adds, can be integers."
+        )
+    else:
+        lines.append("  It has no convolution that integers could compute.")
+    if found.floats:
+        lines.append(f"  In floats stay {', '.join(found.floats)}, and all that has no weights.")
+    return "\n".join(lines)
 
 
 def cost_line(name: str, size: tuple[int, int]) -> list[str]:

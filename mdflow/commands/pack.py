@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mdflow.data import open_dataset
 from mdflow.data.pack import pack
+from mdflow.data.packed import Packed
 from mdflow.errors import InputError
 from mdflow.results import make_folder
 
@@ -23,6 +24,8 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"--workers {arguments.workers} is out of range; expected 0 or more.")
     if arguments.out.is_dir():
         raise InputError(f"'{arguments.out}' is a folder; give a file such as clips.lmdb.")
+    if arguments.out.exists() and not Packed.recognises(arguments.out):
+        raise InputError(f"'{arguments.out}' exists and is no packed dataset; give another -o.")
     dataset = open_dataset(arguments.source)
     make_folder(arguments.out.parent)
     start = time.monotonic()

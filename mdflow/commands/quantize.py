@@ -20,7 +20,7 @@ from mdflow.rundir import open_run
 
 PAIRS = 16
 JUDGED = 3  # of them serve to find which convolutions stay in floats
-LIMIT = 1.5  # percent of the mean flow
+LIMIT = 3.0  # percent of the mean flow
 SIZE = (448, 1024)
 
 

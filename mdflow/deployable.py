@@ -1,0 +1,45 @@
+"""Whether a network can be exported and quantised, said before any training."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from mdflow.errors import InputError
+from mdflow.export import to_onnx
+from mdflow.networks.network import FlowNetwork
+from mdflow.profile import count_by_module
+from mdflow.quantize import convolutions
+
+
+class Deployable(NamedTuple):
+    """What stands in the way of an export ("" if nothing does), and what integers could compute.
+
+    `integers` are the names of the convolutions that `mdflow quantize` can turn, `share` their percent of all
+    multiply-adds, `floats` the other layers with weights, "NAME (kind)".
+    """
+
+    obstacle: str
+    integers: list[str]
+    share: float
+    floats: list[str]
+
+
+def check_deployable(network: FlowNetwork, export: Callable[..., object] = to_onnx) -> Deployable:
+    """Try to export the network at a small size, and look at its layers; weights do not matter."""
+    network.eval()
+    size = (2 * max(network.stride, 32),) * 2
+    try:
+        export(network, size)
+        obstacle = ""
+    except InputError as error:
+        obstacle = str(error)
+    layers = convolutions(network)
+    images = torch.zeros(2, 1, 3, *size)
+    counts = {name: sum(kinds.values()) for name, kinds in count_by_module(lambda: network(*images)).items()}
+    root = type(network).__name__
+    share = 100 * sum(counts.get(f"{root}.{name}", 0) for name in layers) / max(counts.get("Global", 0), 1)
+    kinds = (nn.ConvTranspose2d, nn.Linear, nn.MultiheadAttention)
+    floats = [f"{name} ({type(one).__name__})" for name, one in network.named_modules() if isinstance(one, kinds)]
+    return Deployable(obstacle, list(layers), share, floats)

@@ -1,0 +1,145 @@
+"""One export of the shipped FastFlowNet at a small odd size serves all tests here: it takes ten seconds."""
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mdflow.commands import main
+from mdflow.data.io import read_flow, write_image
+from mdflow.data.synthetic import Synthetic
+from mdflow.errors import InputError
+from mdflow.evaluate import evaluate
+from mdflow.export import OPSET, compare, obstacle, to_onnx, write_model
+from mdflow.inference import Predictor
+from mdflow.integer import put_integers
+from mdflow.quantize import calibrate, quantize
+from mdflow.runtime import OnnxPredictor
+from teachers import load
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+SIZE = (60, 70)
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return Synthetic(length=2, size=SIZE, motion=(1.0, 4.0), seed=3, texture_count=4)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The network, its model and its file."""
+    network = load("fastflownet")
+    model = to_onnx(network, SIZE)
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    write_model(model, path)
+    return network, model, path
+
+
+def test_the_file_gives_the_flow_of_pytorch_at_an_odd_size(exported, scenes):
+    network, _, path = exported
+    found = compare(network, path, scenes)
+    assert found.largest_flow > 0.5
+    assert found.mean < 1e-4 * found.largest_flow
+    assert OnnxPredictor(path)(scenes[0].image1, scenes[0].image2).shape == (*SIZE, 2)
+
+
+def test_a_file_needs_nothing_but_standard_operators(exported):
+    _, model, _ = exported
+    assert {node.domain for node in model.graph.node} == {""}
+    assert [one.version for one in model.opset_import if one.domain == ""] == [OPSET]
+    assert not model.functions
+
+
+def test_smaller_images_are_padded_and_larger_ones_refused(exported, scenes):
+    network, _, path = exported
+    images = [image[2:-1, 3:-4] for image in (scenes[0].image1, scenes[0].image2)]
+    margins = ((1, 2), (3, 4), (0, 0))
+    padded = [np.pad(image, margins, mode="edge") for image in images]
+    expected = Predictor(network)(*padded)[1:-2, 3:-4]
+    assert np.abs(OnnxPredictor(path)(*images) - expected).mean() < 1e-3
+    with pytest.raises(InputError, match=r"takes images of up to 60x70, got 61x70; export it with that --size"):
+        OnnxPredictor(path)(*np.zeros((2, 61, 70, 3), np.uint8))
+
+
+def test_predict_runs_a_file_without_pytorch(exported, scenes, tmp_path):
+    for name, image in (("a", scenes[0].image1), ("b", scenes[0].image2)):
+        write_image(tmp_path / f"{name}.png", image)
+    arguments = ["predict", "--onnx", str(exported[2]), *(str(tmp_path / f"{name}.png") for name in "ab")]
+    code = (
+        "import sys; from mdflow.commands import main; "
+        f"status = main({[*arguments, '-o', str(tmp_path / 'out')]}); sys.exit(status or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    flow, _ = read_flow(tmp_path / "out" / "flow" / "a.flo")
+    assert np.abs(flow - Predictor(exported[0])(scenes[0].image1, scenes[0].image2)).mean() < 1e-3
+
+
+def test_a_file_is_evaluated_like_a_network_with_and_without_labels(exported, scenes):
+    network, _, path = exported
+    found, expected = (evaluate(one, scenes, label_free=True) for one in (OnnxPredictor(path), network))
+    assert found.keys() == expected.keys()
+    assert found["epe"] == pytest.approx(expected["epe"], rel=1e-3)
+    assert found["score"] == pytest.approx(expected["score"], rel=1e-3)
+
+
+def test_the_integer_file_does_what_its_simulation_does_in_a_third_of_the_bytes(exported, scenes, tmp_path):
+    network, model, path = exported
+    ranges = calibrate(network, scenes)
+    quantized = quantize(network, ranges, ranges)
+    layers = {name: quantized.get_submodule(name) for name in ranges}
+    write_model(put_integers(copy.deepcopy(model), layers), tmp_path / "int.onnx")
+    assert (tmp_path / "int.onnx").stat().st_size < path.stat().st_size / 3
+    rounding = compare(network, tmp_path / "int.onnx", scenes).mean
+    # A value near the middle between two steps may fall to either side: far less than what rounding changes.
+    assert compare(quantized, tmp_path / "int.onnx", scenes).mean < 0.6 * rounding
+    kinds = {
+        one.data_type for one in onnx.load(tmp_path / "int.onnx").graph.initializer if one.name.endswith("weight8")
+    }
+    assert kinds == {onnx.TensorProto.INT8}
+
+
+def test_a_layer_that_is_not_in_the_graph_is_named(exported):
+    network, model, _ = exported
+    layers = {"decoder9": network.decoder2.conv7}
+    with pytest.raises(InputError, match="exported graph has no convolution decoder9"):
+        put_integers(copy.deepcopy(model), layers)
+
+
+def test_what_stands_in_the_way_of_an_export_is_named():
+    class Branch(torch.nn.Module):
+        def forward(self, x):
+            raise RuntimeError("depends on the data\nsecond line")
+
+    network = torch.nn.Sequential(torch.nn.Identity(), Branch())
+    try:
+        network(torch.zeros(1))
+    except RuntimeError as error:
+        wrapped = ValueError("the exporter failed")
+        wrapped.__cause__ = error
+        assert obstacle(wrapped, network) == "1: RuntimeError: depends on the data"
+
+
+def test_the_command_exports_checks_and_says_what_the_file_takes(tmp_path, capsys, monkeypatch, exported):
+    _, model, _ = exported
+    monkeypatch.setattr("mdflow.commands.export.to_onnx", lambda *_: model)
+    command = ["export", "--network", "fastflownet", "-o", str(tmp_path / "m.onnx"), "--size", "60x70"]
+    assert main(command) == 0
+    assert "60x70 in, (1,2,H,W) float32 flow in pixels out" in capsys.readouterr().out.replace("\n", " ")
+    other = copy.deepcopy(model)
+    for one in other.graph.initializer:
+        if one.name == "network.decoder2.conv7.bias":
+            one.CopyFrom(onnx.numpy_helper.from_array(np.ones(2, np.float32), one.name))
+    monkeypatch.setattr("mdflow.commands.export.to_onnx", lambda *_: other)
+    assert main([*command, "--overwrite"]) == 2
+    assert "'fastflownet' differs from PyTorch by" in capsys.readouterr().err
+    assert not (tmp_path / "m.onnx").exists()

@@ -1,0 +1,132 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from toy import Pairs
+
+from mdflow.checkpoint import load_network, save_network
+from mdflow.commands import main
+from mdflow.networks import create
+from mdflow.quantize import (
+    Grid,
+    IntegerConvolution,
+    best_range,
+    calibrate,
+    convolutions,
+    fold_normalization,
+    quantize,
+    rounding_error,
+    sensitivity,
+    to_floats,
+)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.5, 2.0), (-3.0, -1.0), (0.0, 0.0)])
+def test_a_grid_holds_zero_and_rounds_to_half_a_step(low, high):
+    grid = Grid.over(low, high)
+    x = torch.linspace(min(low, 0), max(high, 0), 1001)
+    rounded = grid.round(x)
+    assert (rounded - x).abs().max() <= 0.51 * grid.scale + 1e-6
+    assert grid.round(torch.zeros(1)) == 0
+    assert len(rounded.unique()) <= 256
+
+
+def test_a_range_clips_what_is_too_rare_to_pay_for():
+    values = np.random.default_rng(0).standard_t(3, 100_000)
+    low, high = best_range(values)
+    assert values.min() < low < -5
+    assert 5 < high < values.max()
+    assert rounding_error(values, low, high) < 0.9 * rounding_error(values, values.min(), values.max())
+    exact = np.random.default_rng(0).uniform(-1, 1, 4000)
+    assert best_range(exact) == pytest.approx((exact.min(), exact.max()))
+
+
+def test_an_integer_convolution_is_near_the_float_one_and_passes_gradients_on():
+    torch.manual_seed(0)
+    original, x = nn.Conv2d(4, 6, 3, padding=1, groups=2), torch.randn(1, 4, 8, 8)
+    layer = IntegerConvolution(original)
+    layer.input_range.copy_(torch.tensor([x.min(), x.max()]))
+    y = original(x)
+    layer.output_range.copy_(torch.tensor([y.min(), y.max()]))
+    error = (layer(x) - y).abs().max()
+    assert 0 < error < 0.02 * y.abs().max()
+    layer(x).square().sum().backward()
+    assert layer.weight.grad.abs().min() > 0
+
+
+def test_batch_normalisation_goes_into_the_convolutions():
+    torch.manual_seed(0)
+    network = create("lightflow", width=0.25)
+    images = torch.rand(2, 1, 3, 128, 128)
+    with torch.no_grad():
+        network(*images)  # running statistics other than those of the start
+        network.eval()
+        before = network(*images)[-1]
+        fold_normalization(network)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+        assert torch.allclose(network(*images)[-1], before, atol=1e-4 * float(before.abs().max()))
+
+
+@pytest.fixture(scope="module")
+def quantized():
+    """A small network, what its convolutions see, and its integer version."""
+    torch.manual_seed(0)
+    network = create("lightflow", width=0.1).eval()
+    fold_normalization(network)
+    ranges = calibrate(network, Pairs(2))
+    return network, ranges, quantize(network, ranges, ranges)
+
+
+def test_calibration_sees_every_convolution(quantized):
+    network, ranges, integers = quantized
+    assert set(ranges) == set(convolutions(network))
+    assert all(isinstance(layer, IntegerConvolution) for layer in convolutions(integers).values())
+    assert not any(isinstance(layer, IntegerConvolution) for layer in convolutions(network).values())
+
+
+def test_a_quantised_network_travels_through_a_weight_file(quantized, tmp_path):
+    integers = quantized[2]
+    save_network(tmp_path / "q.safetensors", integers)
+    loaded = load_network(tmp_path / "q.safetensors").eval()
+    images = torch.rand(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(loaded(*images)[-1], integers(*images)[-1])
+
+
+def test_back_in_floats_the_weights_are_those_of_the_network(quantized):
+    network, _, integers = quantized
+    images = torch.rand(2, 1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(to_floats(integers)(*images)[-1], network(*images)[-1])
+
+
+def test_the_convolution_that_rounds_worst_comes_first(quantized):
+    network, ranges, _ = quantized
+    last = list(ranges)[-1]
+    spoilt = {**ranges, last: ranges[last]._replace(output=(-1e4, 1e4))}
+    moved = sensitivity(network, spoilt, [Pairs(1)[0]])
+    assert next(iter(moved)) == last
+    assert list(moved.values()) == sorted(moved.values(), reverse=True)
+
+
+def test_the_stages_follow_one_another(tmp_path, capsys):
+    save_network(tmp_path / "float.safetensors", create("lightflow", width=0.1))
+    command = ["quantize", "--network", "lightflow", "--checkpoint", str(tmp_path / "float.safetensors")]
+    small = ["--set", "data.synthetic.size=[64,64]", "--set", "data.synthetic.length=3", "--set", "data.frame=[64,64]"]
+    small += ["--set", "data.synthetic.texture_count=4", "--set", "data.workers=0", "--set", "score_pairs=1"]
+    command += ["--data", "synthetic", "-o", str(tmp_path / "stages"), "--size", "64x64", *small]
+    assert main([*command, "--stage", "qat", "--steps", "1", "--batch-size", "1"]) == 2
+    assert "has no float.safetensors; --stage float needs a folder" in capsys.readouterr().err
+    assert main([*command, "--stage", "calibration", "--pairs", "2", "--limit", "1000"]) == 0
+    assert "26 of 26 convolutions in integers" in capsys.readouterr().out
+    assert main([*command, "--stage", "qat", "--steps", "1", "--batch-size", "1"]) == 0
+    assert {path.name for path in (tmp_path / "stages").glob("*.safetensors")} == {
+        "float.safetensors",
+        "calibration.safetensors",
+        "qat.safetensors",
+    }
+    evaluate = ["evaluate", "--network", "lightflow", "--checkpoint", str(tmp_path / "stages"), "--synthetic", "1"]
+    capsys.readouterr()
+    assert main([*evaluate, *(word for stage in ("float", "calibration", "qat") for word in ("--stage", stage))]) == 0
+    table = capsys.readouterr().out
+    assert all(f"lightflow {stage}" in table for stage in ("float", "calibration", "qat"))
