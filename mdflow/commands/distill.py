@@ -44,7 +44,9 @@ def run(arguments: argparse.Namespace) -> None:
     student = make_network(config.student, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
-    distill.run(config, teacher, student, dataset, held_out, folder)
-    list_left_out(folder, dataset)
+    try:
+        distill.run(config, teacher, student, dataset, held_out, folder)
+    finally:
+        list_left_out(folder, dataset)
     for name, network in (("teacher", teacher), ("student", student)):
         write_result(folder, name, network)

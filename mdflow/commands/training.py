@@ -93,8 +93,10 @@ def train_one(
     network = make_network(config.network, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
-    train(config, network, dataset, held_out, folder)
-    list_left_out(folder, dataset)
+    try:
+        train(config, network, dataset, held_out, folder)
+    finally:
+        list_left_out(folder, dataset)
     write_result(folder, "network", network)
 
 
