@@ -8,6 +8,7 @@ length of the difference from the float32 flow on a pair of synthetic frames, as
 """
 
 import argparse
+import itertools
 
 import torch
 from plain import SAMPLER, released_forward
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from mdflow import Predictor
 from mdflow.data.synthetic import Synthetic
-from mdflow.inference import image_tensor
+from mdflow.inference import PRECISIONS, image_tensor
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 from teachers import load
@@ -29,7 +30,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--compile", action="store_true", help="also through torch.compile: minutes, the first time")
+    parser.add_argument(
+        "--compile", action="store_true", help="FastFlowNet also through torch.compile: minutes, the first time"
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
@@ -42,7 +45,8 @@ def main() -> None:
         {"released": torch.no_grad()(lambda: released(*images))},
         load("fastflownet"),
         images,
-        arguments,
+        arguments.runs,
+        arguments.compile,
     )
     try:
         from torchvision.models.optical_flow import raft_large
@@ -52,24 +56,27 @@ def main() -> None:
     theirs = raft_large(weights=None).eval()
     signed = [2 * image - 1 for image in images]
     first = {"torchvision": torch.no_grad()(lambda: theirs(*signed, num_flow_updates=12))}
-    measure("RAFT, 12 iterations, random weights", first, create("raft"), images, arguments)
+    measure("RAFT, 12 iterations, random weights", first, create("raft"), images, arguments.runs)
     on_demand = create("raft", correlation="on_demand")
-    measure("RAFT, correlation on demand", first, on_demand, images, arguments)
+    measure("RAFT, correlation on demand", first, on_demand, images, arguments.runs)
 
 
 def measure(
-    title: str, first: dict, network: FlowNetwork, images: tuple[Tensor, Tensor], arguments: argparse.Namespace
+    title: str,
+    first: dict,
+    network: FlowNetwork,
+    images: tuple[Tensor, Tensor],
+    runs: int,
+    compile: bool = False,
 ) -> None:
     """The network's own ways beside the first, and how far half precision is from float32."""
-    kinds = [
-        (precision, kept) for kept in (False, True)[: 1 + arguments.compile] for precision in ("float32", "bfloat16")
-    ]
+    kinds = list(itertools.product(PRECISIONS, (False, True) if compile else (False,)))
     predictors = {
         f"mdflow {precision}{', compiled' if kept else ''}": Predictor(network, compile=kept, precision=precision)
         for precision, kept in kinds
     }
     ways = first | {name: (lambda predict=predict: predict(*images)) for name, predict in predictors.items()}
-    print_times(title, ways, arguments.runs, next(iter(first)))
+    print_times(title, ways, runs, next(iter(first)))
     flows = {name: predict(*images) for name, predict in predictors.items()}
     exact = flows["mdflow float32"]
     for name, flow in flows.items():
