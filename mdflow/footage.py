@@ -106,7 +106,8 @@ def _open_images(source: str, paths: Sequence[Path]) -> Footage:
 
 
 def _open_video(path: Path) -> Footage:
-    video = Video(path)
+    # Frames are asked for in order: none need be remembered for later, and memory stays flat.
+    video = Video(path, remembered=0)
     duration = float(video.seconds[-1] - video.seconds[0])
     rate = (len(video) - 1) / duration if duration > 0 else None
     return Footage(str(path), [f"{number:06d}" for number in range(len(video))], video, rate)

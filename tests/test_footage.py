@@ -57,3 +57,13 @@ def test_more_than_a_tenth_of_broken_frames_stops(frames):
         (frames / f"frame{number}.png").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"frame5.png.*frame7.png"):
         list(open_footage([frames]).pairs())
+
+
+def test_a_long_video_leaves_no_frames_behind(tmp_path):
+    video = VideoFile(tmp_path / "clip.mp4", 25)
+    for _ in range(20):
+        video.write("", np.zeros((32, 48, 3), np.uint8))
+    video.close()
+    footage = open_footage([tmp_path / "clip.mp4"])
+    assert len(list(footage.pairs())) == 19
+    assert len(footage.frames.frames) <= 2
