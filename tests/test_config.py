@@ -82,7 +82,7 @@ def test_values_are_written_as_in_yaml():
         ("stepz=1", "Unknown setting 'stepz': did you mean 'steps'?"),
         ("data.synthetic.lenght=1", "Unknown setting 'data.synthetic.lenght': did you mean 'length'?"),
         ("confidence=1", "'confidence' is 1: input should be a valid dictionary"),
-        ("self_loss.qqq=1", "Unknown setting 'self_loss.qqq': expected one of gamma, exponent"),
+        ("self_loss.qqq=1", "Unknown setting 'self_loss.qqq': expected one of gamma, level_weights"),
         ("batch_size=0", "'batch_size' is 0: input should be greater than or equal to 1"),
         ("augment.eraser=1.5", "'augment.eraser' is 1.5: input should be less than or equal to 1"),
         ("augment.crop=[64]", "'augment.crop.1'"),

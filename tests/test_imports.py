@@ -55,7 +55,8 @@ def test_geometry_knows_nothing_and_losses_know_geometry():
         names = imported(ROOT / "mdflow" / f"{name}.py")
         return {each.split(".")[1] for each in names if each.startswith("mdflow.")}
 
-    assert known("geometry") == known("errors") == known("correlation") == set()
+    assert known("geometry") == known("errors") == known("tiled_correlation") == known("banded_correlation") == set()
+    assert known("correlation") == {"tiled_correlation", "banded_correlation"}
     assert known("ranks") == {"errors"}
     assert known("losses") == {"geometry", "census", "ranks", "config", "errors"}
     assert known("census") == set()
