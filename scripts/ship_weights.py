@@ -1,12 +1,13 @@
 """Put trained weights where `teachers.load(NAME)` finds them, in half precision.
 
-python scripts/ship_weights.py RUN/network.safetensors NAME
+python scripts/ship_weights.py RUN/network.safetensors NAME [--option iterations=12]
 """
 
 import argparse
 from pathlib import Path
 
 from mdflow.checkpoint import load_network, save_network
+from mdflow.commands.predictor import parse_option
 from teachers import WEIGHTS
 
 
@@ -15,10 +16,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("name")
+    parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="in place of the run's own")
     arguments = parser.parse_args()
     WEIGHTS.mkdir(exist_ok=True)
     path = WEIGHTS / f"{arguments.name}.safetensors"
-    save_network(path, load_network(arguments.checkpoint), half=True)
+    options = dict(parse_option(option) for option in arguments.option)
+    save_network(path, load_network(arguments.checkpoint, **options), half=True)
     print(f"Wrote {path} ({path.stat().st_size / 2**20:.1f} MB); write a card {arguments.name}.md beside it.")
 
 
