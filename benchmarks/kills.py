@@ -2,7 +2,7 @@
 
 python benchmarks/kills.py [--kills 50] [--seed 0] [--steps 8] -o FOLDER
 
-Every other kill (SIGKILL) comes at a random moment, the others at a random moment of a checkpoint's writing.
+Half of the kills (SIGKILL) come at a random moment, the others at a random moment of a checkpoint's writing.
 """
 
 import argparse
@@ -95,7 +95,7 @@ def torment(work: Callable[[Path], None], folder: Path, kills: int, seconds: flo
         process.start()
         if sum(tally.values()) < kills:
             process.join(chance.uniform(0, seconds))
-            if sum(tally.values()) % 2 == 0:
+            if chance.random() < 0.5:
                 wait_for_writing(process, folder)
                 time.sleep(chance.uniform(0, 0.002))
             if process.is_alive():

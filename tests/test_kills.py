@@ -37,8 +37,12 @@ def stages(folder):
 
 def test_killed_runs_end_with_the_same_weights_and_the_same_log(tmp_path):
     stages(tmp_path / "whole")
-    tally = torment(stages, tmp_path / "killed", kills=5, seconds=0.3, chance=random.Random(0))
-    assert sum(tally.values()) > 0
+    chance, kills = random.Random(0), 0
     whole = outcome(tmp_path / "whole")
-    assert outcome(tmp_path / "killed") == whole
+    for _ in range(20):  # a run may end before its kill comes
+        kills += sum(torment(stages, tmp_path / "killed", kills=5, seconds=0.1, chance=chance).values())
+        assert outcome(tmp_path / "killed") == whole
+        if kills >= 3:
+            break
+    assert kills >= 3
     assert {"teacher.safetensors", "student.safetensors", "first/metrics.jsonl", "second/metrics.jsonl"} < set(whole)

