@@ -9,7 +9,10 @@ from mdflow.networks.network import FlowNetwork
 
 
 class Translation(FlowNetwork):
-    """Says that the first half of a batch moves by (dx, dy), the second half back, and remembers what it saw."""
+    """Says that the first half of a batch moves by (dx, dy), the second half back, and remembers what it saw.
+
+    `calls` counts how often it was called in training, as batch normalisation does.
+    """
 
     stride = 1
     name = "translation"
@@ -26,7 +29,7 @@ class Translation(FlowNetwork):
 
     def estimate(self, features1: list[Tensor], features2: list[Tensor]) -> list[Tensor]:
         image = features1[0]
-        self.calls += 1
+        self.calls += self.training
         backward = torch.arange(len(image)) >= (len(image) + 1) // 2
         signs = torch.where(backward, -1.0, 1.0).view(-1, 1, 1, 1)
         return [signs * self.motion.view(1, 2, 1, 1).expand(len(image), 2, *image.shape[-2:])]
