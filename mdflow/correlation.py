@@ -1,13 +1,22 @@
 """The local cost volume: how well each pixel of frame 1 matches its neighbours in frame 2."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow.banded_correlation import banded_correlation
+from mdflow.errors import InputError
 from mdflow.tiled_correlation import tiled_correlation
 
 Displacements = list[tuple[int, int]]
+
+# Backends that compute the whole square of displacements, of which the wanted ones are then taken.
+SQUARE_BACKENDS = {"tiled": tiled_correlation, "banded": banded_correlation}
+BACKENDS = ("plain", *SQUARE_BACKENDS)
+forced_backend: str | None = None  # set by `backend`
 
 
 def square_displacements(radius: int) -> Displacements:
@@ -23,18 +32,36 @@ def local_correlation(
 
     features are (B,C,H,W); features2 counts as zero outside. `displacements` are (dy, dx) within
     `radius`; None means all (2·radius+1)² of them, row-major. The backend follows from the device, and an export
-    has one of its own; all give the same values to rounding.
+    has one of its own, unless `backend` names one; all give the same values to rounding.
     """
     displacements = displacements or square_displacements(radius)
+    name = forced_backend or usual_backend(features1.device)
     with torch.autocast(features1.device.type, enabled=False):  # half precision cannot hold the sums
-        if torch.compiler.is_exporting():
-            everything = banded_correlation(features1, features2, radius)
-        elif features1.device.type == "cpu":
-            everything = tiled_correlation(features1, features2, radius)
-        else:
+        if name == "plain":
             return plain_correlation(features1, features2, radius, displacements)
+        everything = SQUARE_BACKENDS[name](features1, features2, radius)
     chosen = [(dy + radius) * (2 * radius + 1) + dx + radius for dy, dx in displacements]
     return everything if chosen == list(range(everything.shape[1])) else everything[:, chosen]
+
+
+def usual_backend(device: torch.device) -> str:
+    """The name of the fastest backend on a device, or of the one that exports."""
+    if torch.compiler.is_exporting():
+        return "banded"
+    return "tiled" if device.type == "cpu" else "plain"
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Within, every local correlation is computed by the backend `name`; raises InputError if there is none such."""
+    global forced_backend
+    if name not in BACKENDS:
+        raise InputError(f"There is no correlation backend '{name}'; expected one of {', '.join(BACKENDS)}.")
+    before, forced_backend = forced_backend, name
+    try:
+        yield
+    finally:
+        forced_backend = before
 
 
 def plain_correlation(features1: Tensor, features2: Tensor, radius: int, displacements: Displacements) -> Tensor:

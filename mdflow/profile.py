@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from mdflow.correlation import backend
 from mdflow.fitting import Size
 from mdflow.networks import create
 
@@ -50,7 +51,8 @@ def count_multiply_adds(compute: Callable[[], object]) -> int:
 def count_by_module(compute: Callable[[], object]) -> dict[str, dict[str, int]]:
     """The same by module (class name and path; "Global" is all) and by kind of operation."""
     # The plain local correlation takes the mean of a product over the channels; no other mean comes near its size.
-    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mean: count_mean}) as counter:
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mean: count_mean})
+    with torch.no_grad(), backend("plain"), counter:
         compute()
     counts = counter.get_flop_counts()
     return {name: {str(kind): count // 2 for kind, count in kinds.items()} for name, kinds in counts.items()}

@@ -2,7 +2,9 @@ import pytest
 import torch
 
 from mdflow.banded_correlation import banded_correlation
-from mdflow.correlation import local_correlation, plain_correlation, square_displacements
+from mdflow.correlation import SQUARE_BACKENDS, local_correlation, plain_correlation, square_displacements
+from mdflow.correlation import backend as use
+from mdflow.errors import InputError
 from mdflow.tiled_correlation import TILE, correlate_rows, tiled_correlation
 
 
@@ -79,6 +81,19 @@ def test_chosen_displacements_come_in_the_order_they_were_given(correlate):
     everything = plain(one, two, 2)
     indices = [square_displacements(2).index(step) for step in chosen]
     assert torch.allclose(found, everything[:, indices], atol=1e-12)
+
+
+def test_a_backend_can_be_chosen_and_is_given_back():
+    one, two = features(4, 6)
+    usual = local_correlation(one, two, 2)
+    with use("plain"):
+        with use("banded"):
+            banded = local_correlation(one, two, 2)
+        assert torch.equal(local_correlation(one, two, 2), plain(one, two, 2))
+    assert torch.equal(banded, SQUARE_BACKENDS["banded"](one, two, 2))
+    assert torch.equal(local_correlation(one, two, 2), usual)
+    with pytest.raises(InputError, match="no correlation backend 'cuda'; expected one of plain, tiled"), use("cuda"):
+        pass
 
 
 def test_displacements_run_along_rows_first():

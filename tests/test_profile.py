@@ -12,7 +12,6 @@ def test_a_convolution_counts_once_for_each_weight_and_place():
     assert count_multiply_adds(lambda: layer(image)) == 2 * 5 * 3 * 9 * 4 * 5
 
 
-@pytest.mark.xfail(strict=True, reason="the tiled operator of a CPU is not counted yet")
 @pytest.mark.parametrize("displacements", [None, [(0, 0), (1, -2)]])
 def test_a_correlation_counts_every_channel_of_every_displacement(displacements):
     features = torch.zeros(2, 4, 6, 7)

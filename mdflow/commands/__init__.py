@@ -5,6 +5,7 @@ This is the top room of the house: it may import teachers, which the library bel
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -44,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = verb_parser.parse_args(arguments[1:])
     try:
         module.run(parsed)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`); what is left in the buffer must not fail once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except InputError as error:
         if parsed.debug:
             raise
