@@ -1,9 +1,10 @@
 """What each part of the method is worth: rows of equal steps from one start, each seed a line of JSON, then a table.
 
-python benchmarks/ablation.py --network RUN/checkpoints/best_pretrain.safetensors --student RUN/student.safetensors \
-    -o OUT [--steps 120] [--seeds 0 1 2] [--size 128x128] [--rows 1 3] [--test NAME=ROOT ...] [--table]
+python benchmarks/ablation.py -o OUT [--network FILE] [--student FILE] [--footage ROOT] [--steps 120] [--seeds 0 1 2] \
+    [--size 128x192] [--rows 1 3] [--test NAME=ROOT ...] [--table]
 
-RUN is a folder of `mdflow quickstart`. OUT/results.jsonl keeps what is done: the same command goes on where it stopped.
+Both networks start from the shipped weights, or from files, and learn from the frames of the first half of the footage,
+never from its labels. OUT/results.jsonl keeps what is done: the same command goes on where it stopped.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import torch
 
 from mdflow import distill, pretrain
 from mdflow.checkpoint import load_network
-from mdflow.commands.predictor import parse_size
+from mdflow.commands.predictor import parse_option, parse_size
 from mdflow.commands.training import HELD_OUT_SEED
 from mdflow.config import DistillConfig, PretrainConfig, build
 from mdflow.data import open_dataset
@@ -33,9 +34,11 @@ from mdflow.examine import Examiner
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import open_run
 from mdflow.training import fit
+from teachers import WEIGHTS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-TESTS = [f"rendered={SHARED}/Rendered", f"real={SHARED}/Middlebury", f"real={SHARED}/Sintel"]
+FOOTAGE = SHARED / "Rendered"
+TESTS = [f"real={SHARED}/Middlebury", f"real={SHARED}/Sintel"]
 NO_COLOUR = {"augment.colour": 0.0}
 NO_ERASER = {"augment.eraser": 0.0}
 NO_GEOMETRY = {
@@ -63,6 +66,7 @@ class Row:
 STUDENT, BOTH = ("student",), ("student", "network")
 ROWS = (
     Row("1 network: unsupervised only", ("pretrain",), {"self_weight": 0.0}),
+    Row("1 network: the same, smooth away from edges alone", ("pretrain",), {"self_weight": 0.0, "loss.edge": 150.0}),
     Row("2 network: and its own flow, augmented", ("pretrain",), {"self_weight": 0.1, "self_from": 0.0}),
     Row("3 student: labels without a mask", STUDENT, {"confidence.occlusion": False, "confidence.quantile": None}),
     Row("3 student: occlusion mask", STUDENT, {"confidence.quantile": None}),
@@ -81,20 +85,24 @@ ROWS = (
 )
 
 
-class Labelled:
-    """Up to `most` pairs with labels, spread over a dataset."""
+class Some:
+    """The pairs of a dataset with these numbers."""
 
-    def __init__(self, dataset: Dataset, most: int) -> None:
-        self.name, self.dataset = dataset.name, dataset
-        labelled = [number for number in range(len(dataset)) if dataset[number].flow12 is not None]
-        places = np.linspace(0, len(labelled) - 1, min(most, len(labelled))).astype(int)
-        self.numbers = [labelled[place] for place in places]
+    def __init__(self, dataset: Dataset, numbers: Sequence[int]) -> None:
+        self.name, self.dataset, self.numbers = dataset.name, dataset, numbers
 
     def __len__(self) -> int:
         return len(self.numbers)
 
     def __getitem__(self, index: int) -> Sample:
         return self.dataset[self.numbers[index]]
+
+
+def labelled(dataset: Dataset, most: int) -> Some:
+    """Up to `most` pairs with labels, spread over a dataset."""
+    found = [number for number in range(len(dataset)) if dataset[number].flow12 is not None]
+    places = np.linspace(0, len(found) - 1, min(most, len(found))).astype(int)
+    return Some(dataset, [found[place] for place in places])
 
 
 def main() -> None:
@@ -110,14 +118,19 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", type=Path, required=True, help="the light network's start")
-    parser.add_argument("--student", type=Path, required=True, help="the strong network's start")
+    parser.add_argument(
+        "--network", type=Path, default=WEIGHTS / "fastflownet.safetensors", help="the light one's start"
+    )
+    parser.add_argument(
+        "--student", type=Path, default=WEIGHTS / "raft_small.safetensors", help="the strong one's start"
+    )
+    parser.add_argument("--student-option", nargs="*", default=["iterations=6"], metavar="KEY=VALUE")
+    parser.add_argument("--footage", default=str(FOOTAGE), help="a labelled set: half of it to learn from, all to test")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=120, help="of every row")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--size", type=parse_size, default=[128, 128], metavar="HxW")
+    parser.add_argument("--size", type=parse_size, default=[128, 192], metavar="HxW")
     parser.add_argument("--batch-size", type=int, default=2)
-    parser.add_argument("--scenes", type=int, default=120, help="synthetic pairs to learn from")
     parser.add_argument("--pairs", type=int, default=32, help="pairs of a test set at most")
     parser.add_argument("--test", nargs="+", default=TESTS, metavar="NAME=ROOT", help="labelled sets to measure on")
     parser.add_argument("--rows", nargs="+", default=[""], help="only rows whose names start so")
@@ -129,30 +142,42 @@ def run_missing(arguments: argparse.Namespace, results: Path) -> None:
     """Each row and seed that has no line yet; seeds outermost, so that a stopped run has whole tables."""
     done = {(line["row"], line["seed"]) for line in read_results(results)}
     rows = [row for row in ROWS if row.name.startswith(tuple(arguments.rows))]
-    training, tests = Cached(synthetic(arguments.scenes, 0)), open_tests(arguments)
-    for name, file in (("start: network", arguments.network), ("start: student", arguments.student)):
+    learned, other = halves(open_dataset(arguments.footage))
+    tests = open_tests(arguments)
+    tests |= {
+        "footage": Cached(labelled(learned, arguments.pairs)),
+        "its other half": Cached(labelled(other, arguments.pairs)),
+    }
+    for name, network in zip(("start: network", "start: student"), starts(arguments), strict=True):
         if (name, 0) not in done:
-            record(results, {"row": name, "seed": 0} | figures(load_network(file), tests))
+            record(results, {"row": name, "seed": 0} | figures(network, tests))
     for seed in arguments.seeds:
         for row in rows:
             if (row.name, seed) not in done:
-                learner = run_row(row, seed, arguments, training, tests["synthetic"])
+                learner = run_row(row, seed, arguments, Cached(learned), tests["footage"])
                 line = {"row": row.name, "seed": seed, "steps": arguments.steps, "size": arguments.size}
                 record(results, line | figures(learner, tests))
 
 
-def synthetic(length: int, seed: int) -> Synthetic:
-    """Small scenes, those of the quick start."""
-    return Synthetic(length, (128, 192), motion=(1.0, 6.0), seed=seed, camera=0.3, appearance=False)
+def starts(arguments: argparse.Namespace) -> tuple[FlowNetwork, FlowNetwork]:
+    """Both networks as every row begins with them."""
+    options = dict(parse_option(option) for option in arguments.student_option)
+    return load_network(arguments.network).eval(), load_network(arguments.student, **options).eval()
+
+
+def halves(dataset: Dataset) -> tuple[Some, Some]:
+    """The first and the second half of a dataset's pairs."""
+    middle = (len(dataset) + 1) // 2
+    return Some(dataset, range(middle)), Some(dataset, range(middle, len(dataset)))
 
 
 def open_tests(arguments: argparse.Namespace) -> dict[str, Dataset]:
-    """The test sets by name, in memory: synthetic scenes that no row sees, and those roots that are there."""
-    found: dict[str, list[Dataset]] = {"synthetic": [synthetic(arguments.pairs, HELD_OUT_SEED)]}
+    """The test sets by name, in memory: synthetic scenes, and those roots that are there."""
+    found: dict[str, list[Dataset]] = {"synthetic": [Synthetic(arguments.pairs, (128, 192), seed=HELD_OUT_SEED)]}
     for test in arguments.test:
         name, _, root = test.partition("=")
         if Path(root).exists():
-            found.setdefault(name, []).append(Labelled(open_dataset(root), arguments.pairs))
+            found.setdefault(name, []).append(labelled(open_dataset(root), arguments.pairs))
     return {name: Cached(Mixture(sets) if len(sets) > 1 else sets[0]) for name, sets in found.items()}
 
 
@@ -169,11 +194,10 @@ def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, Pre
         "panel_every": steps,
         "checkpoint_every": steps,
         "score_pairs": min(arguments.pairs, 8),
-        "data": {"frame": [128, 192], "workers": 0},
-        "augment": {"crop": [height, width], "colour": 0.5, "rotation": 5.0, "stretch": 0.1, "zoom": [-0.1, 0.3]}
-        | {"eraser_size": [height / 8, height / 4]},
-        "loss": {"census_radius": 2, "smooth1": 2.0, "edge": 20.0, "mask_from": 0.0, "forward_backward_from": 0.0},
-        "optimiser": {"learning_rate": 2e-4},
+        "data": {"frame": [3 * height // 2, 3 * width // 2], "resize": False, "workers": 0},
+        "augment": {"crop": [height, width], "eraser_size": [height / 6, height / 3]},
+        "loss": {"edge": 20.0, "mask_from": 0.0, "forward_backward_from": 0.0},
+        "optimiser": {"learning_rate": 1e-4},
     }
     settings = [f"{key}={json.dumps(value)}" for key, value in row.settings.items()]
     folder = f"{row.name.replace(' ', '_').replace(':', '')}_{seed}"
@@ -191,7 +215,7 @@ def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, Pre
 
 def run_row(row: Row, seed: int, arguments: argparse.Namespace, training: Dataset, held_out: Dataset) -> FlowNetwork:
     """Train as the row says; the network that learned last."""
-    network, student = load_network(arguments.network), load_network(arguments.student)
+    network, student = starts(arguments)
     ways: dict[str, tuple[FlowNetwork, Callable[..., Any]]] = {
         "pretrain": (network, partial(pretrain.pretrain_step, network)),
         "student": (student, partial(distill.teach_student, network, student)),
@@ -228,9 +252,9 @@ def take_turn(
 
 
 def figures(network: FlowNetwork, tests: Mapping[str, Dataset]) -> dict[str, float]:
-    """EPE by test set, and on the synthetic one the occluded part and the label-free score."""
-    found = {name: evaluate(network, test, label_free=name == "synthetic") for name, test in tests.items()}
-    own = found["synthetic"]
+    """EPE by test set, and on the footage the occluded part and the label-free score."""
+    found = {name: evaluate(network, test, label_free=name == "footage") for name, test in tests.items()}
+    own = found["footage"]
     extra = {"occluded": own["epe_unmatched"], "score": own["score"]}
     return {name: one["epe"] for name, one in found.items()} | extra
 

@@ -66,8 +66,20 @@ def test_a_row_that_is_done_is_not_run_again(tmp_path, monkeypatch, capsys):
     for name, network in (("network", create("fastflownet")), ("student", create("fastflownet"))):
         save_network(tmp_path / f"{name}.safetensors", network)
     command = ["ablation.py", "--network", f"{tmp_path}/network.safetensors", "-o", f"{tmp_path}/out", "--seeds", "0"]
-    command += ["--student", f"{tmp_path}/student.safetensors", "--test", "none=missing", "--rows", "1"]
-    command += ["--steps", "2", "--size", "64x64", "--batch-size", "1", "--scenes", "2", "--pairs", "1"]
+    command += ["--student", f"{tmp_path}/student.safetensors", "--test", "none=missing", "--rows", "2"]
+    command += [
+        "--steps",
+        "2",
+        "--size",
+        "64x64",
+        "--batch-size",
+        "1",
+        "--footage",
+        "synthetic?length=4",
+        "--pairs",
+        "1",
+    ]
+    command += ["--student-option"]
     monkeypatch.setattr(sys, "argv", command)
     ablation.main()
     results = tmp_path / "out" / "results.jsonl"
@@ -75,8 +87,8 @@ def test_a_row_that_is_done_is_not_run_again(tmp_path, monkeypatch, capsys):
     assert [json.loads(line)["row"] for line in lines.splitlines()] == [
         "start: network",
         "start: student",
-        "1 network: unsupervised only",
+        "2 network: and its own flow, augmented",
     ]
     ablation.main()
     assert results.read_text() == lines
-    assert "| 1 network: unsupervised only | 1 |" in capsys.readouterr().out
+    assert "| 2 network: and its own flow, augmented | 1 |" in capsys.readouterr().out
