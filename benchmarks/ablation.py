@@ -23,7 +23,7 @@ from mdflow import distill, pretrain
 from mdflow.checkpoint import load_network
 from mdflow.commands.predictor import parse_option, parse_size
 from mdflow.commands.training import HELD_OUT_SEED
-from mdflow.config import DistillConfig, PretrainConfig, build
+from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.data import open_dataset
 from mdflow.data.batches import Batch, Cached, batches
 from mdflow.data.mixture import Mixture
@@ -33,6 +33,7 @@ from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import open_run
+from mdflow.settings import build
 from mdflow.training import fit
 from teachers import WEIGHTS
 
@@ -66,7 +67,7 @@ class Row:
 STUDENT, BOTH = ("student",), ("student", "network")
 ROWS = (
     Row("1 network: unsupervised only", ("pretrain",), {"self_weight": 0.0}),
-    Row("1 network: the same, smooth away from edges alone", ("pretrain",), {"self_weight": 0.0, "loss.edge": 150.0}),
+    Row("1 network: the same, smooth across weak edges", ("pretrain",), {"self_weight": 0.0, "loss.edge": 20.0}),
     Row("2 network: and its own flow, augmented", ("pretrain",), {"self_weight": 0.1, "self_from": 0.0}),
     Row("3 student: labels without a mask", STUDENT, {"confidence.occlusion": False, "confidence.quantile": None}),
     Row("3 student: occlusion mask", STUDENT, {"confidence.quantile": None}),
@@ -196,7 +197,7 @@ def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, Pre
         "score_pairs": min(arguments.pairs, 8),
         "data": {"frame": [3 * height // 2, 3 * width // 2], "resize": False, "workers": 0},
         "augment": {"crop": [height, width], "eraser_size": [height / 6, height / 3]},
-        "loss": {"edge": 20.0, "mask_from": 0.0, "forward_backward_from": 0.0},
+        "loss": {"mask_from": 0.0, "forward_backward_from": 0.0},
         "optimiser": {"learning_rate": 1e-4},
     }
     settings = [f"{key}={json.dumps(value)}" for key, value in row.settings.items()]

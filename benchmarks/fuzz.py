@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from mdflow.checkpoint import read_network, save_network
-from mdflow.config import PretrainConfig, build, dump
+from mdflow.config import PretrainConfig
 from mdflow.data.io import read_flow, read_image, write_flow, write_image
 from mdflow.data.packed import Packed
 from mdflow.data.sample import Sample
@@ -33,6 +33,7 @@ from mdflow.data.shards import make_index, read_index, write_shards
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.rundir import read_checkpoint
+from mdflow.settings import build, dump
 from teachers.release import read_release
 
 MEMORY = 256 * 2**20

@@ -16,12 +16,13 @@ from plain import plain_correlation, plain_loss, released_forward, ternary_loss
 from timing import Ways, machine, peak_of, print_peak, print_times
 from torch import Tensor
 
-from mdflow.config import PretrainConfig, UnsupervisedConfig, build
+from mdflow.config import PretrainConfig, UnsupervisedConfig
 from mdflow.data.batches import Batch, Cached, batches
 from mdflow.data.synthetic import Synthetic
 from mdflow.geometry import resize_flow
 from mdflow.networks import create
 from mdflow.pretrain import pretrain_step
+from mdflow.settings import build
 from mdflow.training import precision, to_device, update
 from mdflow.unsupervised import Crops, unsupervised_loss
 

@@ -1,13 +1,11 @@
-"""Every setting of a run, checked where it is built: defaults, a YAML file, then key.sub=value."""
+"""Every setting of a run, with its default."""
 
-import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from mdflow.errors import InputError
+from mdflow.settings import Settings
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -15,11 +13,8 @@ Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Size = tuple[Count, Count]
 
-
-class Settings(BaseModel):
-    """Frozen; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+# Words for weights to start from, where else a file is named.
+UNTRAINED, SHIPPED, AUTO = "untrained", "shipped", "auto"
 
 
 class SyntheticConfig(Settings):
@@ -123,12 +118,19 @@ class RunConfig(Settings):
 class NetworkConfig(Settings):
     """A network of mdflow.networks by name, its constructor's options, and weights to start from.
 
-    init: a file, or "shipped" for the weights that come with mdflow; None is from scratch.
+    init: a file, SHIPPED for the weights that come with mdflow, UNTRAINED for new ones by the seed, or AUTO: the
+    shipped ones where there are such, else new ones.
     """
 
     name: str = "fastflownet"
-    options: dict[str, Any] = {}
-    init: Path | None = None
+    options: dict[str, Any] = Field(default_factory=dict)
+    init: Path = Path(UNTRAINED)
+
+
+class PartnerConfig(NetworkConfig):
+    """A network of a distillation, which teaches what it knows: it starts from shipped weights if it can."""
+
+    init: Path = Path(AUTO)
 
 
 class UnsupervisedConfig(Settings):
@@ -232,8 +234,8 @@ class DistillConfig(RunConfig):
     network) learns.
     """
 
-    teacher: NetworkConfig = NetworkConfig(name="fastflownet")
-    student: NetworkConfig = NetworkConfig(name="raft_small")
+    teacher: PartnerConfig = PartnerConfig(name="fastflownet")
+    student: PartnerConfig = PartnerConfig(name="raft_small")
     rounds: Count = 1
     teacher_steps: Count | None = None
     student_steps: Count | None = None
@@ -242,89 +244,3 @@ class DistillConfig(RunConfig):
     labels: Weight = 1.0
     supervised: SupervisedConfig = SupervisedConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()
-
-
-# A date that is none is a ValueError, brackets by the thousand are a RecursionError.
-YAML_TROUBLE = (yaml.YAMLError, ValueError, RecursionError)
-
-Config = TypeVar("Config", bound=Settings)
-
-
-def build(kind: type[Config], file: Path | None = None, overrides: list[str] | None = None, **flags: Any) -> Config:
-    """A config of `kind` from its defaults, then a YAML file, then flags that are not None, then "key.sub=value".
-
-    A flag's double underscore is a dot. Raises InputError naming every wrong key (with the nearest right
-    one) and every value out of range.
-    """
-    values = read_yaml(file) if file else {}
-    for key, value in flags.items():
-        if value is not None:
-            put(values, key.split("__"), value)
-    for override in overrides or []:
-        key, separator, text = override.partition("=")
-        if not separator:
-            raise InputError(f"Cannot read the setting '{override}'; expected key.sub=value.")
-        put(values, key.split("."), parse_value(override, text))
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        raise InputError("; ".join(explain(kind, problem) for problem in error.errors())) from error
-
-
-def dump(config: Settings) -> str:
-    """The config as YAML that `build` reads back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-
-
-def read_yaml(file: Path) -> dict[str, Any]:
-    """The mapping in a YAML file."""
-    try:
-        values = plain_yaml(Path(file).read_text())
-    except OSError as error:
-        raise InputError(f"Cannot read the config '{file}': {error.strerror}.") from error
-    except YAML_TROUBLE as error:
-        raise InputError(f"The config '{file}' is not valid YAML: {' '.join(str(error).split())}.") from error
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise InputError(f"The config '{file}' holds a {type(values).__name__}; expected key: value lines.")
-    return values
-
-
-def plain_yaml(text: str) -> Any:
-    """The value of a YAML text without aliases: a few lines of them can stand for more than any memory holds."""
-    if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-        raise yaml.YAMLError("it has an alias (*name); write the value out")
-    return yaml.safe_load(text)
-
-
-def parse_value(override: str, text: str) -> Any:
-    """The value of a key=value setting, in YAML's notation."""
-    try:
-        return plain_yaml(text)
-    except YAML_TROUBLE as error:
-        raise InputError(f"Cannot read the value in '{override}'; expected a number, a word or a [list].") from error
-
-
-def put(values: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set a nested key."""
-    for key in path[:-1]:
-        values = values.setdefault(key, {})
-        if not isinstance(values, dict):
-            raise InputError(f"'{'.'.join(path)}' goes below '{key}', which holds a single value.")
-    values[path[-1]] = value
-
-
-def explain(kind: type[BaseModel], problem: dict[str, Any]) -> str:
-    """One clause for one of pydantic's errors."""
-    place = [str(part) for part in problem["loc"]]
-    name = ".".join(place)
-    if problem["type"] != "extra_forbidden":
-        return f"'{name}' is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
-    for part in place[:-1]:
-        annotation = kind.model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            kind = annotation
-    near = difflib.get_close_matches(place[-1], kind.model_fields, n=1, cutoff=0.4)
-    hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(kind.model_fields)}"
-    return f"Unknown setting '{name}': {hint}"

@@ -45,11 +45,15 @@ def load(name: str, checkpoint: str | Path | None = None, **options: object) -> 
     return network.eval()
 
 
+def has_shipped(name: str) -> bool:
+    """Whether weights of the network `name` come with mdflow."""
+    return (WEIGHTS / f"{name}.safetensors").exists()
+
+
 def load_shipped(name: str, options: dict[str, object]) -> FlowNetwork:
     """The weights in teachers/weights; a network without parameters needs none."""
-    path = WEIGHTS / f"{name}.safetensors"
-    if path.exists():
-        return load_own(name, path, options)
+    if has_shipped(name):
+        return load_own(name, WEIGHTS / f"{name}.safetensors", options)
     if name in NETWORKS and name not in RELEASES:
         network = create(name, **options)
         if not list(network.parameters()):

@@ -10,10 +10,9 @@ from mdflow.config import (
     OptimiserConfig,
     PretrainConfig,
     SuperviseConfig,
-    build,
-    dump,
 )
 from mdflow.errors import InputError
+from mdflow.settings import build, dump
 
 KINDS = [PretrainConfig, DistillConfig, SuperviseConfig]
 
@@ -43,7 +42,7 @@ def test_the_dump_is_plain_yaml():
     values = yaml.safe_load(dump(PretrainConfig(out="runs/mine")))
     assert values["out"] == "runs/mine"
     assert values["data"]["frame"] == [256, 320]
-    assert values["network"]["init"] is None
+    assert values["network"]["init"] == "untrained"
 
 
 def test_a_file_then_flags_then_settings(tmp_path):

@@ -56,12 +56,13 @@ def test_geometry_knows_nothing_and_losses_know_geometry():
         return {each.split(".")[1] for each in names if each.startswith("mdflow.")}
 
     assert known("geometry") == known("errors") == known("tiled_correlation") == known("banded_correlation") == set()
-    assert known("correlation") == {"tiled_correlation", "banded_correlation"}
+    assert known("correlation") == {"tiled_correlation", "banded_correlation", "triton_correlation", "errors"}
     assert known("ranks") == {"errors"}
     assert known("losses") == {"geometry", "census", "ranks", "config", "errors"}
-    assert known("census") == set()
+    assert known("census") == {"triton_census"}
     assert known("occlusion") == {"geometry"}
-    assert known("config") == {"errors"}
+    assert known("config") == {"settings"}
+    assert known("settings") == {"errors"}
 
 
 def test_networks_know_neither_losses_nor_training():

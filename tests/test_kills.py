@@ -46,4 +46,3 @@ def test_killed_runs_end_with_the_same_weights_and_the_same_log(tmp_path):
             break
     assert kills >= 3
     assert {"teacher.safetensors", "student.safetensors", "first/metrics.jsonl", "second/metrics.jsonl"} < set(whole)
-

@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from mdflow.commands import main
-from mdflow.config import DistillConfig, PretrainConfig, SuperviseConfig, build
+from mdflow.config import DistillConfig, PretrainConfig, SuperviseConfig
+from mdflow.settings import build
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPES = [*sorted(CONFIGS.glob("*.yaml")), *sorted((CONFIGS / "supervised").glob("*.yaml"))]

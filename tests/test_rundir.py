@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from mdflow.config import PretrainConfig, build
+from mdflow.config import PretrainConfig
 from mdflow.errors import InputError
 from mdflow.rundir import open_run
+from mdflow.settings import build
 
 
 def config(tmp_path, **changes) -> PretrainConfig:

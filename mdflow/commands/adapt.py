@@ -11,9 +11,9 @@ from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best, judged
 from mdflow.adapt_report import Account, write_report
 from mdflow.checkpoint import save_network
 from mdflow.commands.curate import clips_of, curate_all
-from mdflow.commands.predictor import UNTRAINED, parse_size
+from mdflow.commands.predictor import parse_size
 from mdflow.commands.training import make_network, open_training_data
-from mdflow.config import Config, DistillConfig, PretrainConfig, build
+from mdflow.config import SHIPPED, UNTRAINED, DistillConfig, PretrainConfig
 from mdflow.data import UNLABELLED, open_dataset, recognise
 from mdflow.data.batches import Cached
 from mdflow.data.curate import Rules
@@ -27,7 +27,8 @@ from mdflow.examine import Examiner
 from mdflow.networks import create
 from mdflow.results import make_folder
 from mdflow.rundir import check_run, open_run
-from teachers import WEIGHTS
+from mdflow.settings import Config, build
+from teachers import has_shipped
 
 STEPS, SIZE, JUDGED_WIDTH, STUDENT = 400, [192, 256], 640, "raft_small"
 NO_STUDENT = "No weights of a student: all steps are pretraining (--student-init FILE or untrained adds distillation)."
@@ -91,13 +92,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def has_student(arguments: argparse.Namespace) -> bool:
     """Whether there is a second stage: a student without weights would spoil in a few steps what it should teach."""
-    return arguments.student_init is not None or student_start(arguments) is not None
+    return arguments.student_init is not None or student_start(arguments) != UNTRAINED
 
 
-def student_start(arguments: argparse.Namespace) -> str | None:
-    """The weights that the student starts from; None is from scratch."""
-    shipped = (WEIGHTS / f"{arguments.student or STUDENT}.safetensors").exists()
-    return init_of(arguments.student_init, shipped)
+def student_start(arguments: argparse.Namespace) -> str:
+    """The weights that the student starts from, as a NetworkConfig's init."""
+    return arguments.student_init or (SHIPPED if has_shipped(arguments.student or STUDENT) else UNTRAINED)
 
 
 def padded(one_or_two: list[Any]) -> list[Any]:
@@ -155,9 +155,9 @@ def belongs(setting: str, kind: type[Config]) -> bool:
 
 def pretrain_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """What pretraining alone has. Trained weights need no warm-up without occlusion, and small steps."""
-    start = init_of(arguments.init, shipped=True)
+    start = arguments.init or SHIPPED
     settings: dict[str, Any] = {"network": {"name": arguments.network or "fastflownet", "init": start}}
-    if start is not None:
+    if start != UNTRAINED:
         settings |= {"loss": {"mask_from": 0.0, "forward_backward_from": 0.0}, "self_from": 0.3}
         settings |= {"optimiser": {"learning_rate": 1e-4}}
     return settings
@@ -166,28 +166,22 @@ def pretrain_settings(arguments: argparse.Namespace) -> dict[str, Any]:
 def distill_settings(arguments: argparse.Namespace, rounds: int) -> dict[str, Any]:
     """What distillation alone has. After so few steps an untrained student knows less than its teacher."""
     student, start = arguments.student or STUDENT, student_start(arguments)
-    teacher = {"name": arguments.network or "fastflownet", "init": init_of(arguments.init, shipped=True)}
-    options = {} if start is not None else {"iterations": 4} if "raft" in student else {}
+    teacher = {"name": arguments.network or "fastflownet", "init": arguments.init or SHIPPED}
+    known = start != UNTRAINED
+    options = {"iterations": 4} if "raft" in student and not known else {}
     return {
         "teacher": teacher,
         "student": {"name": student, "init": start, "options": options},
         "rounds": rounds,
-        "labels": 1.0 if start is not None else 0.3,
-        "optimiser": {"learning_rate": 1e-4 if start is not None else 4e-4},
+        "labels": 1.0 if known else 0.3,
+        "optimiser": {"learning_rate": 1e-4 if known else 4e-4},
     }
-
-
-def init_of(text: str | None, shipped: bool) -> str | None:
-    """The `init` of a NetworkConfig from a flag; None is from scratch."""
-    if text is None:
-        return "shipped" if shipped else None
-    return None if text == UNTRAINED else text
 
 
 def start_sentence(network: Any) -> str:
     """Where a network's weights come from, for people."""
-    origins = {None: "from scratch", "shipped": "from the shipped weights"}
-    origin = origins.get(network.init and str(network.init), f"from {network.init}")
+    origins = {UNTRAINED: "from scratch", SHIPPED: "from the shipped weights"}
+    origin = origins.get(str(network.init), f"from {network.init}")
     return f"{network.name} starts {origin}."
 
 

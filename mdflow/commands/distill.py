@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher", metavar="NAME", help="the light network, which teaches first (default fastflownet)"
     )
     parser.add_argument("--student", metavar="NAME", help="the strong network (default raft_small)")
-    parser.add_argument("--student-init", type=Path, metavar="FILE", help="weights of the student to start from")
+    parser.add_argument("--student-init", type=Path, metavar="FILE", help="the student's weights to start from")
     parser.add_argument("--rounds", type=int, help="how often both learn (default 1)")
     add_training_arguments(parser)
 

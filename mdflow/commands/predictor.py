@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from mdflow.config import UNTRAINED
 from mdflow.errors import InputError
 from mdflow.results import make_folder
 from mdflow.runtime import OnnxPredictor
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from mdflow.inference import Predictor
     from mdflow.networks.network import FlowNetwork
 
-UNTRAINED = "untrained"
 FITS = ("pad", "pad-bottom", "resize", "own")  # mdflow.fitting.FITS
 PRECISIONS = ("float32", "bfloat16")  # mdflow.inference.PRECISIONS
 STAGES = {

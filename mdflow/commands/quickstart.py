@@ -9,7 +9,7 @@ import torch
 from mdflow import distill, pretrain
 from mdflow.checkpoint import save_network
 from mdflow.commands.training import open_held_out, open_training_data
-from mdflow.config import DistillConfig, PretrainConfig, build
+from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.data.io import write_image
 from mdflow.data.sample import Dataset
 from mdflow.evaluate import evaluate
@@ -18,6 +18,7 @@ from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 from mdflow.report import Column, figure_table
 from mdflow.rundir import open_run
+from mdflow.settings import build
 
 # Chosen by experiment on two cores: the smallest scenes, motions and numbers of steps that still show each stage's
 # worth against zero flow. The labels of the synthetic scenes are used to measure alone.

@@ -9,7 +9,7 @@ import torch
 
 from mdflow import ranks
 from mdflow.commands.predictor import parse_size
-from mdflow.config import Config, NetworkConfig, PretrainConfig, RunConfig, SuperviseConfig, build
+from mdflow.config import AUTO, SHIPPED, UNTRAINED, NetworkConfig, PretrainConfig, RunConfig, SuperviseConfig
 from mdflow.data import open_datasets
 from mdflow.data.batches import Cached
 from mdflow.data.sample import Dataset
@@ -18,8 +18,10 @@ from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import RunFolder, open_run
+from mdflow.settings import Config, build
 from mdflow.storage import write_whole
 from mdflow.training import pick_device
+from teachers import has_shipped, load
 
 HELD_OUT_SEED = 1_000_000  # added to the synthetic seed: scenes that no training sees
 
@@ -35,7 +37,7 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=parse_size, metavar="HxW", help="what the network sees of a frame")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--device", help="cpu, cuda, or auto")
-    parser.add_argument("--init", type=Path, metavar="FILE", help="weights to start from, or shipped")
+    parser.add_argument("--init", type=Path, metavar="FILE", help="weights to start from, shipped, or untrained")
     parser.add_argument("--checkpoint-every", type=int, metavar="N")
     parser.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stopped")
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
@@ -60,18 +62,18 @@ def build_config(kind: type[Config], arguments: argparse.Namespace, **flags: Any
 
 
 def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
-    """The network to train: from config.init if set, with the options recorded there, else from scratch by the seed.
+    """The network to train, from config.init: a file's weights with the options recorded there, or new by the seed.
 
     Raises InputError if it has nothing to train, or cannot take the run's crops.
     """
     torch.manual_seed(run.seed)
-    if config.init is None:
+    start = str(config.init)
+    if start == AUTO:
+        start = SHIPPED if has_shipped(config.name) else UNTRAINED
+    if start == UNTRAINED:
         network = create(config.name, **config.options)
     else:
-        from teachers import load
-
-        shipped = str(config.init) == "shipped"
-        network = load(config.name, None if shipped else config.init, **config.options)
+        network = load(config.name, None if start == SHIPPED else start, **config.options)
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise InputError(f"'{config.name}' has no weights to train; choose another network.")
     height, width = run.augment.crop

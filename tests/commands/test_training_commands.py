@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import load_file
 
 from mdflow.commands import main
-from mdflow.config import DistillConfig, PretrainConfig, build
+from mdflow.commands.training import make_network
+from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.data.io import write_image
+from mdflow.settings import build
 from mdflow.stopping import STATUS
 from teachers import load
 
@@ -104,6 +106,16 @@ def test_distillation_trains_both_from_given_weights(tmp_path):
     assert max(changes) > 0
     assert torch.stack(changes).max() < 0.1
     assert load("raft_small", run / "student.safetensors") is not None
+
+
+def test_a_distillation_starts_from_shipped_weights_unless_told_otherwise():
+    config = build(DistillConfig)
+    shipped = make_network(config.student, config).state_dict()
+    assert all(torch.equal(value, shipped[name]) for name, value in load("raft_small").state_dict().items())
+    untrained = build(DistillConfig, student__init="untrained")
+    assert not torch.equal(next(make_network(untrained.student, untrained).parameters()), next(iter(shipped.values())))
+    strange = build(DistillConfig, student__name="raft")
+    assert make_network(strange.student, strange).name == "raft"  # no weights of it are shipped
 
 
 def test_supervision_learns_from_labels(tmp_path):
