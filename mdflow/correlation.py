@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,8 @@ Displacements = list[tuple[int, int]]
 
 # Backends that compute the whole square of displacements, of which the wanted ones are then taken.
 SQUARE_BACKENDS = {"tiled": tiled_correlation, "banded": banded_correlation}
-BACKENDS = ("plain", *SQUARE_BACKENDS)
+BACKENDS = ("plain", *SQUARE_BACKENDS, "triton")
+HAS_TRITON = find_spec("triton") is not None
 forced_backend: str | None = None  # set by `backend`
 
 
@@ -39,6 +41,10 @@ def local_correlation(
     with torch.autocast(features1.device.type, enabled=False):  # half precision cannot hold the sums
         if name == "plain":
             return plain_correlation(features1, features2, radius, displacements)
+        if name == "triton":
+            from mdflow.triton_correlation import triton_correlation  # not installed on every machine
+
+            return triton_correlation(features1, features2, displacements)
         everything = SQUARE_BACKENDS[name](features1, features2, radius)
     chosen = [(dy + radius) * (2 * radius + 1) + dx + radius for dy, dx in displacements]
     return everything if chosen == list(range(everything.shape[1])) else everything[:, chosen]
@@ -48,15 +54,22 @@ def usual_backend(device: torch.device) -> str:
     """The name of the fastest backend on a device, or of the one that exports."""
     if torch.compiler.is_exporting():
         return "banded"
+    if device.type == "cuda" and HAS_TRITON:
+        return "triton"
     return "tiled" if device.type == "cpu" else "plain"
 
 
 @contextmanager
 def backend(name: str) -> Iterator[None]:
-    """Within, every local correlation is computed by the backend `name`; raises InputError if there is none such."""
+    """Within, every local correlation is computed by the backend `name`.
+
+    Raises InputError if there is none such, or if it needs what is not installed.
+    """
     global forced_backend
     if name not in BACKENDS:
         raise InputError(f"There is no correlation backend '{name}'; expected one of {', '.join(BACKENDS)}.")
+    if name == "triton" and not HAS_TRITON:
+        raise InputError("The correlation backend 'triton' needs Triton, which is not installed; pip install triton.")
     before, forced_backend = forced_backend, name
     try:
         yield

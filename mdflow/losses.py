@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow import ranks
-from mdflow.census import CensusDistance
+from mdflow.census import census_distance
 from mdflow.config import SupervisedConfig
 from mdflow.errors import InputError
 from mdflow.geometry import resize_flow
@@ -72,7 +72,7 @@ def census(image1: Tensor, image2: Tensor, radius: int = 3) -> Tensor:
     7×7. Blind to a change of brightness (UnFlow, Meister et al., AAAI 2018; DDFlow). Within `radius` of
     the border the window is incomplete: mask it out with `inside_border`.
     """
-    return CensusDistance.apply(gray255(image1), gray255(image2), radius)
+    return census_distance(gray255(image1), gray255(image2), radius)
 
 
 def inside_border(image: Tensor, border: int) -> Tensor:
