@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow.correlation import Displacements, plain_correlation
-from mdflow.geometry import resize_flow, warp
+from mdflow.data.batches import Batch
+from mdflow.geometry import inside_frame, resize_flow, warp
 from mdflow.losses import gray255, inside_border, masked_mean, robust, smoothness
 from mdflow.networks.network import FlowNetwork
 
@@ -61,15 +62,25 @@ def forward_backward_mask(flow12: Tensor, flow21: Tensor) -> Tensor:
 
 
 def plain_loss(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor, radius: int = 3) -> Tensor:
-    """Census and smoothness, one direction after the other."""
-    total = flow12.new_zeros(())
+    """Census on the visible pixels of both frames, and smoothness: one direction after the other.
+
+    The value of mdflow.unsupervised.unsupervised_loss with forward-backward masks from the start (a test compares).
+    """
+    distances, masks, smooth = [], [], 0
     for one, other, there, back in ((image1, image2, flow12, flow21), (image2, image1, flow21, flow12)):
-        mask = forward_backward_mask(there, back) * inside_border(there, radius)
-        distance = robust(census_by_unfold(one, warp(other, there, padding="border"), radius))
+        masks.append(forward_backward_mask(there, back) * inside_frame(there) * inside_border(there, radius))
+        distances.append(robust(census_by_unfold(one, warp(other, there, padding="border"), radius)))
         quarter = F.interpolate(one, scale_factor=0.25, mode="area")
-        smooth = smoothness(resize_flow(there, quarter.shape[-2:]), quarter, 1, 150)
-        total = total + masked_mean(distance, mask) + 4 * smooth
-    return total
+        smooth = smooth + smoothness(resize_flow(there, quarter.shape[-2:]), quarter, 1, 150) / 2
+    return masked_mean(torch.cat(distances), torch.cat(masks)) + 4 * smooth
+
+
+def plain_terms(network: FlowNetwork, batch: Batch) -> Tensor:
+    """The loss of a training step of FastFlowNet, each direction a pass of its own."""
+    forward = released_forward(network, plain_correlation)
+    image1, image2 = batch["image1"], batch["image2"]
+    flow12, flow21 = (forward(*pair)[-1] for pair in ((image1, image2), (image2, image1)))
+    return plain_loss(image1, image2, flow12, flow21)
 
 
 def ternary_loss(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor) -> Tensor:

@@ -28,13 +28,21 @@ def take_turns(ways: Ways, runs: int) -> dict[str, list[float]]:
     """Milliseconds of each way, `runs` rounds in which each has one turn, after one round to warm up."""
     for way in ways.values():
         way()
+    finish()
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(runs):
         for name, way in ways.items():
             start = time.perf_counter()
             way()
+            finish()
             times[name].append(1000 * (time.perf_counter() - start))
     return times
+
+
+def finish() -> None:
+    """Wait for what a GPU has still to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def rows(times: dict[str, list[float]], yardstick: str) -> list[list[str]]:
@@ -47,10 +55,12 @@ def rows(times: dict[str, list[float]], yardstick: str) -> list[list[str]]:
     return lines
 
 
-def print_times(title: str, ways: Ways, runs: int, yardstick: str) -> None:
-    """Time the ways by turns and print their table."""
+def print_times(title: str, ways: Ways, runs: int, yardstick: str) -> dict[str, list[float]]:
+    """Time the ways by turns and print their table; the milliseconds."""
+    times = take_turns(ways, runs)
     print(f"\n{title}")
-    print(text_table(["how", "ms", "against the first"], rows(take_turns(ways, runs), yardstick), left=1))
+    print(text_table(["how", "ms", "against the first"], rows(times, yardstick), left=1))
+    return times
 
 
 def peak_of(script: str, name: str) -> float:

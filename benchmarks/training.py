@@ -12,14 +12,13 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from plain import plain_correlation, plain_loss, released_forward, ternary_loss
+from plain import plain_loss, plain_terms, ternary_loss
 from timing import Ways, machine, peak_of, print_peak, print_times
 from torch import Tensor
 
 from mdflow.config import PretrainConfig, UnsupervisedConfig
 from mdflow.data.batches import Batch, Cached, batches
 from mdflow.data.synthetic import Synthetic
-from mdflow.geometry import resize_flow
 from mdflow.networks import create
 from mdflow.pretrain import pretrain_step
 from mdflow.settings import build
@@ -78,7 +77,7 @@ def loss_ways() -> Ways:
 def open_loader() -> Iterator[Batch]:
     """Batches of synthetic frames that are in memory already, as they are for most of a training."""
     data = Cached(Synthetic(length=16, size=SIZE))
-    loader = batches(data, CONFIG.data, CONFIG.augment, CONFIG.batch_size, 0, 0, labels=False)
+    loader = batches(data, CONFIG, 0, labels=False)
     for _ in range(8):
         next(loader)
     return loader
@@ -97,14 +96,6 @@ def step_ways(loader: Iterator[Batch]) -> Ways:
 def own_terms(config: PretrainConfig) -> Callable:
     """The pretraining step of this project."""
     return lambda network, batch: sum(pretrain_step(network, config, batch, progress=0.5).values())
-
-
-def plain_terms(network: torch.nn.Module, batch: dict) -> Tensor:
-    """The same terms, each direction a pass of its own."""
-    forward = released_forward(network, plain_correlation)
-    image1, image2 = batch["image1"], batch["image2"]
-    flow12, flow21 = (resize_flow(forward(*pair)[-1], SIZE) for pair in ((image1, image2), (image2, image1)))
-    return plain_loss(image1, image2, flow12, flow21)
 
 
 def stepper(loader: Iterator[Batch], config: PretrainConfig, terms: Callable) -> Callable[[], None]:
