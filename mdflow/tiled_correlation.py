@@ -10,6 +10,14 @@ from torch import Tensor
 
 TILE = 8  # pixels of a row in one matrix product; 16 and 32 were slower on two cores
 
+# Defined one by one: torch.library.custom_op would load the compiler at the first call, seconds of it.
+torch.library.define("mdflow::correlate_rows", "(Tensor rows1, Tensor rows2, int radius) -> Tensor")
+torch.library.define(
+    "mdflow::correlate_rows_backward", "(Tensor gradient, Tensor rows1, Tensor rows2, int radius) -> (Tensor, Tensor)"
+)
+correlate_rows = torch.ops.mdflow.correlate_rows.default
+correlate_rows_backward = torch.ops.mdflow.correlate_rows_backward.default
+
 
 def tiled_correlation(features1: Tensor, features2: Tensor, radius: int) -> Tensor:
     """All (2·radius+1)² displacements, row-major, as mdflow.correlation.local_correlation; in float32 at least."""
@@ -26,8 +34,8 @@ def tiled_correlation(features1: Tensor, features2: Tensor, radius: int) -> Tens
     return cost[:, :height, :width].permute(0, 3, 1, 2)
 
 
-@torch.library.custom_op("mdflow::correlate_rows", mutates_args=())
-def correlate_rows(rows1: Tensor, rows2: Tensor, radius: int) -> Tensor:
+@torch.library.impl("mdflow::correlate_rows", "cpu")
+def _correlate_rows(rows1: Tensor, rows2: Tensor, radius: int) -> Tensor:
     """Mean products (B,h,w,(2·radius+1)²) of rows1 (B,h,w,C) with rows2 (B,h,w+2·radius,C).
 
     The last 2·radius rows of each image hold nothing of use. w is a multiple of TILE.
@@ -46,13 +54,13 @@ def correlate_rows(rows1: Tensor, rows2: Tensor, radius: int) -> Tensor:
     return cost
 
 
-@correlate_rows.register_fake
+@torch.library.register_fake("mdflow::correlate_rows")
 def _(rows1: Tensor, rows2: Tensor, radius: int) -> Tensor:
     return rows1.new_empty(*rows1.shape[:3], (2 * radius + 1) ** 2)
 
 
-@torch.library.custom_op("mdflow::correlate_rows_backward", mutates_args=())
-def correlate_rows_backward(gradient: Tensor, rows1: Tensor, rows2: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+@torch.library.impl("mdflow::correlate_rows_backward", "cpu")
+def _correlate_rows_backward(gradient: Tensor, rows1: Tensor, rows2: Tensor, radius: int) -> tuple[Tensor, Tensor]:
     """The gradients of rows1 and rows2 from that of their cost."""
     side, breadth = 2 * radius + 1, TILE + 2 * radius
     flat = gradient.reshape(-1, rows1.shape[2], side, side)
@@ -69,7 +77,7 @@ def correlate_rows_backward(gradient: Tensor, rows1: Tensor, rows2: Tensor, radi
     return gradient1, gradient2
 
 
-@correlate_rows_backward.register_fake
+@torch.library.register_fake("mdflow::correlate_rows_backward")
 def _(gradient: Tensor, rows1: Tensor, rows2: Tensor, radius: int) -> tuple[Tensor, Tensor]:
     return torch.empty_like(rows1), torch.empty_like(rows2)
 
@@ -83,7 +91,7 @@ def _differentiate(context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
     return *correlate_rows_backward(gradient, *context.saved_tensors, context.radius), None
 
 
-correlate_rows.register_autograd(_differentiate, setup_context=_save)
+torch.library.register_autograd("mdflow::correlate_rows", _differentiate, setup_context=_save)
 
 
 def windows(rows2: Tensor, left: int, count: int, radius: int) -> Tensor:
