@@ -241,9 +241,7 @@ def take_turn(
     fit(
         learner=learner,
         step=step,
-        stream=lambda start: batches(
-            training, config.data, config.augment, config.batch_size, config.seed + shift, start, labels=False
-        ),
+        stream=lambda start: batches(training, config, start, labels=False, shift=shift),
         examine=Examiner(held_out, config.score_pairs),
         config=config,
         steps=config.steps,

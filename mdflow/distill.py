@@ -77,13 +77,11 @@ def run(
             ("teacher", teacher, partial(teach_teacher, student, teacher, config), config.teacher_steps),
         ]
         for place, (learner_name, learner, step, steps) in enumerate(turns):
-            turn_seed = config.seed + 1000 * (2 * number + place)  # no turn sees the batches of another again
+            shift = 1000 * (2 * number + place)  # no turn sees the batches of another again
             fit(
                 learner=learner,
                 step=step,
-                stream=lambda start, seed=turn_seed: batches(
-                    dataset, config.data, config.augment, config.batch_size, seed, start, labels=False
-                ),
+                stream=lambda start, shift=shift: batches(dataset, config, start, labels=False, shift=shift),
                 examine=examine,
                 config=config,
                 steps=steps or config.steps,

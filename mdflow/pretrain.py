@@ -48,9 +48,7 @@ def run(config: PretrainConfig, network: FlowNetwork, dataset: Dataset, held_out
     fit(
         learner=network,
         step=lambda batch, progress: pretrain_step(network, config, batch, progress),
-        stream=lambda start: batches(
-            dataset, config.data, config.augment, config.batch_size, config.seed, start, labels=False
-        ),
+        stream=lambda start: batches(dataset, config, start, labels=False),
         examine=Examiner(held_out, config.score_pairs),
         config=config,
         steps=config.steps,

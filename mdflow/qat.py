@@ -40,9 +40,7 @@ def run(
     fit(
         learner=learner,
         step=lambda batch, progress: qat_step(teacher, learner, config, batch),
-        stream=lambda start: batches(
-            dataset, config.data, config.augment, config.batch_size, config.seed, start, labels=False
-        ),
+        stream=lambda start: batches(dataset, config, start, labels=False),
         examine=Examiner(held_out, config.score_pairs),
         config=config,
         steps=config.steps,

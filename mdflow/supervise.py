@@ -39,9 +39,7 @@ def run(config: SuperviseConfig, network: FlowNetwork, dataset: Dataset, held_ou
     fit(
         learner=network,
         step=lambda batch, progress: supervised_step(network, config, batch),
-        stream=lambda start: batches(
-            dataset, config.data, config.augment, config.batch_size, config.seed, start, labels=True
-        ),
+        stream=lambda start: batches(dataset, config, start, labels=True),
         examine=Examiner(held_out, config.score_pairs, by_labels=True),
         config=config,
         steps=config.steps,

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from mdflow import ranks
-from mdflow.config import AugmentConfig, DataConfig
+from mdflow.config import AugmentConfig, DataConfig, RunConfig
 from mdflow.data.order import groups, runs_of
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
@@ -177,26 +177,22 @@ def label_planes(pair: Sample) -> Batch:
     return {"flow12": planes(flow), "valid1": planes(known[..., None])}
 
 
-def batches(
-    dataset: Dataset,
-    data: DataConfig,
-    augment: AugmentConfig,
-    batch_size: int,
-    seed: int,
-    start: int,
-    labels: bool,
-) -> Iterator[Batch]:
-    """The endless stream of batches from step `start` on; images (B,3,h,w) uint8, flow12 float32, valid1 bool."""
-    frames = Frames(dataset, data, augment, seed, labels)
-    sampler = Positions(dataset, batch_size, seed, start)
+def batches(dataset: Dataset, config: RunConfig, start: int, labels: bool, shift: int = 0) -> Iterator[Batch]:
+    """The endless stream of batches from step `start` on; images (B,3,h,w) uint8, flow12 float32, valid1 bool.
+
+    shift: added to the seed, it gives each of a run's stages batches of its own.
+    """
+    seed, workers = config.seed + shift, config.data.workers
+    frames = Frames(dataset, config.data, config.augment, seed, labels)
+    sampler = Positions(dataset, config.batch_size, seed, start)
     loader = DataLoader(
         frames,
         batch_sampler=sampler,
-        num_workers=data.workers,
-        prefetch_factor=4 if data.workers else None,
+        num_workers=workers,
+        prefetch_factor=4 if workers else None,
         worker_init_fn=start_worker,
         # A forked worker inherits the locks of OpenCV's threads, and waits for them for ever.
-        multiprocessing_context="spawn" if data.workers else None,
+        multiprocessing_context="spawn" if workers else None,
         pin_memory=torch.cuda.is_available(),
     )
     return readable(loader)

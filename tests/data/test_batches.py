@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from mdflow.config import AugmentConfig, DataConfig
+from mdflow.config import AugmentConfig, DataConfig, RunConfig
 from mdflow.data.batches import Cached, Positions, batches, cut, label_planes, reverse, scaled
 from mdflow.data.sample import Sample
 from mdflow.errors import InputError
@@ -43,7 +43,8 @@ def stream(start: int = 0, count: int = 4, seed: int = 0, workers: int = 0, **op
     data = DataConfig(**(settings | options.pop("data", {})))
     dataset = options.pop("dataset", None) or Noise()
     augment = AugmentConfig(colour=options.pop("colour", 0.0))
-    return list(itertools.islice(batches(dataset, data, augment, 2, seed, start, options.pop("labels", True)), count))
+    config = RunConfig(data=data, augment=augment, batch_size=2, seed=seed)
+    return list(itertools.islice(batches(dataset, config, start, options.pop("labels", True)), count))
 
 
 def same(one: dict, other: dict) -> bool:
