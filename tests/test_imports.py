@@ -76,7 +76,7 @@ def test_there_is_one_place_for_each_foreign_tool():
     library = LIBRARY + sorted((ROOT / "teachers").rglob("*.py"))
     assert who_imports("albumentations", library) == ["mdflow/data/colour.py"]
     assert who_imports("kornia", library) == ["mdflow/augment.py"]
-    assert who_imports("gradio", library) == ["mdflow/demo.py"]
+    assert who_imports("gradio", library) == ["mdflow/demo_page/page.py"]
     assert [path.name for path in library if "grid_sample(" in path.read_text()] == ["geometry.py"]
     for never in ("torchvision", "ptlflow", "timm", "lightning"):
         assert who_imports(never, library) == []

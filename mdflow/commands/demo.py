@@ -8,12 +8,12 @@ from pathlib import Path
 import torch
 
 from mdflow.commands.predictor import STAGES, open_network
-from mdflow.desk import Desk, Networks
+from mdflow.demo_page.desk import Desk, Networks
+from mdflow.demo_page.upload import Limits
 from mdflow.errors import InputError
 from mdflow.inference import Predictor
 from mdflow.runtime import OnnxPredictor
 from mdflow.training import pick_device
-from mdflow.upload import Limits
 
 NETWORKS = ("fastflownet", "dis")
 HOST = "127.0.0.1"
@@ -93,9 +93,9 @@ def serve(desk: Desk, host: str, port: int | None) -> None:
         GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1", GRADIO_TEMP_DIR=str(desk.folder / "uploads")
     )
     try:
-        from mdflow import demo
+        from mdflow.demo_page import page
     except ModuleNotFoundError as error:
         if error.name not in ("gradio", "starlette"):
             raise
         raise InputError("The page needs Gradio, which is not installed; install mdflow[demo].") from error
-    demo.serve(demo.build_page(desk), desk, host, port)
+    page.serve(page.build_page(desk), desk, host, port)

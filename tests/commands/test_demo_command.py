@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 def test_a_missing_gradio_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "mdflow.demo", raising=False)
+    monkeypatch.delitem(sys.modules, "mdflow.demo_page.page", raising=False)
     assert main(["demo", "--network", "zero"]) == 2
     assert "needs Gradio, which is not installed; install mdflow[demo]." in capsys.readouterr().err
 

@@ -1,5 +1,5 @@
 // The viewer: the pictures of one pair at a time, a slider through time, and the vector under the pointer.
-// Gradio calls this once with `element`, `props`, `watch` and `trigger`; props.value is mdflow.viewing.Viewing.describe().
+// Gradio calls this once with `element`, `props`, `watch` and `trigger`; props.value is mdflow.demo_page.viewing.Viewing.describe().
 
 const SVG = "http://www.w3.org/2000/svg";
 const FLO_HEADER = 12;
@@ -7,7 +7,7 @@ const KEPT_FLOWS = 8;
 const MEGABYTE = 1e6;
 const BLINK_MILLISECONDS = 450;
 
-let view = null; // what is shown: the description of mdflow.viewing
+let view = null; // what is shown: the description of mdflow.demo_page.viewing
 let number = 0; // of the pair
 let tiles = [];
 let page = {};

@@ -11,12 +11,12 @@ import torch
 from mdflow.checkpoint import load_network
 from mdflow.data.io import write_image
 from mdflow.data.synthetic import Synthetic
+from mdflow.demo_page.upload import Limits, excerpt, open_upload, without_folders
+from mdflow.demo_page.viewing import Viewing, estimate
 from mdflow.errors import InputError
 from mdflow.footage import Footage
 from mdflow.inference import Predictor
 from mdflow.runtime import OnnxPredictor
-from mdflow.upload import Limits, excerpt, open_upload, without_folders
-from mdflow.viewing import Viewing, estimate
 
 Networks = dict[str, Predictor | OnnxPredictor]
 

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from mdflow import desk as desk_module
 from mdflow.checkpoint import save_network
 from mdflow.data.io import write_image
-from mdflow.desk import Desk, Wish, made_up_images
+from mdflow.demo_page import desk as desk_module
+from mdflow.demo_page.desk import Desk, Wish, made_up_images
+from mdflow.demo_page.upload import Limits
 from mdflow.errors import InputError
 from mdflow.inference import Predictor
 from mdflow.networks import create
-from mdflow.upload import Limits
 from tests.toy import Translation
 
 

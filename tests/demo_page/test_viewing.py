@@ -6,8 +6,8 @@ import torch
 
 from mdflow.data.io import read_flow, read_image
 from mdflow.data.video import Video
+from mdflow.demo_page.viewing import Estimate, Viewing, colour_wheel, confidence_map, estimate
 from mdflow.inference import Predictor
-from mdflow.viewing import Estimate, Viewing, colour_wheel, confidence_map, estimate
 from tests.pictures import constant_flow, shifted_pair
 from tests.toy import Translation
 

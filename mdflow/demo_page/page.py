@@ -1,4 +1,4 @@
-"""The page in a browser: only what is where, and what calls what; the work is mdflow.desk's (needs the extra demo)."""
+"""The page in a browser: only what is where, and what calls what; the work is the desk's (needs the extra demo)."""
 
 import signal
 import time
@@ -11,11 +11,11 @@ from pathlib import Path
 import gradio
 from starlette.middleware import Middleware
 
-from mdflow.desk import Desk, Networks, Wish, made_up_images
+from mdflow.demo_page.desk import Desk, Networks, Wish, made_up_images
+from mdflow.demo_page.guard import LOOPBACK, Guard
+from mdflow.demo_page.upload import check_size
+from mdflow.demo_page.viewing import Viewing
 from mdflow.errors import InputError
-from mdflow.guard import LOOPBACK, Guard
-from mdflow.upload import check_size
-from mdflow.viewing import Viewing
 
 VIEWER = Path(__file__).parent / "viewer"
 NOTHING = "nothing"
@@ -82,7 +82,7 @@ def make_controls(names: list[str], frames: int) -> Controls:
 
 
 def make_viewer(megabytes: int) -> gradio.HTML:
-    """The viewer of mdflow/viewer, fed by its value; it also stops files above that size before they are sent."""
+    """The viewer of the folder viewer, fed by its value; it also stops files above that size before they are sent."""
     nothing = "The frames, their flow, occlusion and confidence will stand here."
     return gradio.HTML(
         value={},

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mdflow.data.io import write_image
+from mdflow.demo_page.upload import Limits, check_size, excerpt, open_upload, without_folders
 from mdflow.errors import InputError
 from mdflow.results import VideoFile
-from mdflow.upload import Limits, check_size, excerpt, open_upload, without_folders
 
 LIMITS = Limits(megabytes=1, seconds=2, frames=5)
 

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from mdflow.guard import Guard
+from mdflow.demo_page.guard import Guard
 
 
 async def application(scope, receive, send):
