@@ -6,6 +6,8 @@ nothing here does anything.
 """
 
 import os
+import time
+import uuid
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import TypeVar
@@ -20,12 +22,11 @@ PATIENCE = timedelta(minutes=10)  # until a rank that does not answer is taken f
 
 Value = TypeVar("Value")
 
+groups_before = 0  # how many groups this launch had before the one that this process joined
+
 
 def join() -> None:
-    """Meet the other processes that torchrun started, if it did.
-
-    The store has a name of its own for each restart: some groups that met under an old name failed to connect.
-    """
+    """Meet the other processes that torchrun started, if it did, under a name that no earlier group had."""
     if "TORCHELASTIC_RUN_ID" not in os.environ or dist.is_initialized():
         return
     rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -36,13 +37,41 @@ def join() -> None:
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl"
-    named = dist.PrefixStore(f"attempt{os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
+    global groups_before
+    groups_before = meet(store, rank, count)
+    named = dist.PrefixStore(f"group{groups_before}", store)
     dist.init_process_group(backend, store=named, rank=rank, world_size=count, timeout=PATIENCE)
 
 
+def meet(store: dist.Store, rank: int, count: int) -> int:
+    """How many groups met in the store before this one; the same on all of its ranks.
+
+    The launcher keeps its store while groups come and go, and keys of earlier ones stay in it. Its count of restarts
+    names no group: it is each machine's own, and a machine that joins changes none. So every rank asks under a word of
+    its own, and the first answers whatever is asked, until all of this group have thanked for its answer.
+    """
+    if rank > 0:
+        word = uuid.uuid4().hex
+        store.set(f"ask/{rank}", word)
+        group = int(store.get(f"answer/{word}"))
+        store.set(f"thanks/{group}/{rank}", "")
+        return group
+    group = store.add("groups", 1) - 1
+    waiting, end = set(range(1, count)), time.monotonic() + PATIENCE.total_seconds()
+    while waiting:
+        if time.monotonic() > end:
+            raise TimeoutError(f"Of {count} processes, {len(waiting)} did not come to the group.")
+        for one in waiting:
+            if store.check([f"ask/{one}"]):
+                store.set(f"answer/{store.get(f'ask/{one}').decode()}", str(group))
+        waiting = {one for one in waiting if not store.check([f"thanks/{group}/{one}"])}
+        time.sleep(0.01)
+    return group
+
+
 def restarted() -> bool:
-    """Whether torchrun has started this group again, after a rank died or one came."""
-    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+    """Whether torchrun has started this group again, after a rank died or a machine came or went."""
+    return groups_before > 0 or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
 
 
 def count() -> int:

@@ -4,10 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import nn
 from toy import Pairs, Translation
@@ -136,6 +139,27 @@ def test_one_process_is_one_rank():
     assert torch.equal(ranks.own(value), value)
     assert ranks.from_first("state") == "state"
     assert ranks.any_of(True) and not ranks.any_of(False)
+
+
+def test_groups_that_meet_in_one_store_never_mistake_one_another():
+    store = dist.TCPStore("localhost", 0, is_master=True)
+    for before, count in enumerate([3, 1, 4, 2]):  # machines come and go
+        store.set("ask/1", "left by one that died before it had an answer")
+        with ThreadPoolExecutor(count) as pool:
+            clients = [dist.TCPStore("localhost", store.port) for _ in range(count)]
+            found = list(pool.map(ranks.meet, clients, range(count), [count] * count))
+        assert found == [before] * count
+
+
+def test_a_rank_that_does_not_come_is_waited_for_no_longer_than_patience_lasts(monkeypatch):
+    monkeypatch.setattr(ranks, "PATIENCE", timedelta(seconds=0.1))
+    with pytest.raises(TimeoutError, match="Of 3 processes, 2 did not come"):
+        ranks.meet(dist.TCPStore("localhost", 0, is_master=True), 0, 3)
+
+
+def test_a_group_after_another_resumes_by_itself(monkeypatch):
+    monkeypatch.setattr(ranks, "groups_before", 1)
+    assert ranks.restarted()  # also where no process has failed, but a machine came
 
 
 def test_each_rank_has_its_share_and_none_is_left_over(monkeypatch):
