@@ -31,7 +31,6 @@ from mdflow.settings import Config, build
 from teachers import has_shipped
 
 STEPS, SIZE, JUDGED_WIDTH, STUDENT = 400, [192, 256], 640, "raft_small"
-NO_STUDENT = "No weights of a student: all steps are pretraining (--student-init FILE or untrained adds distillation)."
 TEXTS = ("network", "init", "student", "student_init", "steps", "rounds", "batch_size", "seed", "device")
 
 
@@ -41,14 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="the run folder")
     parser.add_argument("--network", metavar="NAME", help="the network to adapt (default fastflownet)")
     parser.add_argument("--init", metavar="FILE", help="its weights, shipped (the default), or untrained")
-    parser.add_argument("--student", metavar="NAME", help="the strong network beside it (default raft_small)")
-    parser.add_argument(
-        "--student-init",
-        metavar="FILE",
-        help="its weights, or untrained; by default shipped ones; without any, no student",
-    )
+    parser.add_argument("--student", metavar="NAME", help="the strong network of the rounds (default raft_small)")
+    parser.add_argument("--student-init", metavar="FILE", help="its weights, shipped or untrained")
     parser.add_argument("--steps", type=int, help=f"of all stages together (default {STEPS})")
-    parser.add_argument("--rounds", type=int, help="how often student and network both learn (default 1)")
+    parser.add_argument(
+        "--rounds", type=int, default=0, help="then teach a student, and be taught by it, so often (default 0)"
+    )
     parser.add_argument("--batch-size", type=int, help="(default 2)")
     parser.add_argument("--size", type=parse_size, metavar="HxW", help="what a network sees of a frame (192x256)")
     parser.add_argument("--seed", type=int)
@@ -63,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Adapt, then write network.safetensors and report.html into the run folder."""
     tests = {root: open_labelled(root) for root in arguments.judge}
     clips, roots = divided(arguments.sources)
-    kinds = [PretrainConfig, DistillConfig] if has_student(arguments) else [PretrainConfig]
+    kinds = [PretrainConfig, DistillConfig] if arguments.rounds else [PretrainConfig]
     configs = [config_of(kind, arguments, bool(clips), roots) for kind in kinds]
     parts = [configs[0].network, *(config.student for config in configs[1:])]
     networks = [make_network(part, config) for part, config in zip(parts, configs, strict=True)]
@@ -73,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
     stages = [Stage(config, open_run(config, arguments.resume, arguments.overwrite)) for config in configs]
     training = open_training_data(configs[0])
     footage = Footage(training, Cached(Shrunk(training, JUDGED_WIDTH)))
-    starts = [start_sentence(part) for part in parts] + ([] if networks[1:] else [NO_STUDENT])
+    starts = [start_sentence(part) for part in parts]
     print("\n".join(starts), flush=True)
     candidates = adapt(*padded(stages), *padded(networks), footage)
     examine = Examiner(footage.held_out, configs[0].score_pairs)
@@ -88,11 +85,6 @@ def run(arguments: argparse.Namespace) -> None:
     before, after = candidates[0].figures["score"], result.figures["score"]
     print(f"The result is '{result.name}': label-free score {before:.2f} at the start, {after:.2f} now.")
     print(f"Wrote {arguments.out}/network.safetensors and report.html.")
-
-
-def has_student(arguments: argparse.Namespace) -> bool:
-    """Whether there is a second stage: a student without weights would spoil in a few steps what it should teach."""
-    return arguments.student_init is not None or student_start(arguments) != UNTRAINED
 
 
 def student_start(arguments: argparse.Namespace) -> str:
@@ -122,11 +114,11 @@ def divided(sources: list[str]) -> tuple[list[Path], list[str]]:
 def config_of(kind: type[Config], arguments: argparse.Namespace, footage: bool, roots: list[str]) -> Config:
     """A stage's config: a budget that a CPU can bear, then the flags, then those of --set that it knows."""
     total = STEPS if arguments.steps is None else arguments.steps
-    rounds = 1 if arguments.rounds is None else arguments.rounds
-    if rounds < 1 or total < 2 * (1 + rounds):
+    rounds = arguments.rounds
+    if rounds < 0 or total < 2 * (1 + rounds):
         raise InputError(f"{total} steps cannot be shared by {rounds} round(s); expected at least {2 * (1 + rounds)}.")
     pretraining = kind is PretrainConfig
-    first = total // 2 if has_student(arguments) else total
+    first = total // 2 if rounds else total
     steps = first if pretraining else (total - first) // (2 * rounds)
     height, width = arguments.size or SIZE
     settings: dict[str, Any] = {

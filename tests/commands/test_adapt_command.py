@@ -14,7 +14,7 @@ from teachers import WEIGHTS, load
 
 SMALL = ["--steps", "4", "--size", "64x64", "--set", "score_pairs=2", "--set", "data.workers=0"]
 SMALL += ["--set", "batch_size=1", "--init", "untrained"]
-SMALL += ["--student", "fastflownet", "--student-init", "untrained"]
+SMALL += ["--rounds", "1", "--student", "fastflownet", "--student-init", "untrained"]
 
 
 def texture(width: int) -> np.ndarray:
@@ -81,11 +81,10 @@ def test_a_labelled_root_is_adapted_to_without_its_labels(tmp_path, labelled):
     assert '"supervised"' not in (run / "pretrain" / "metrics.jsonl").read_text()
 
 
-def test_without_weights_of_a_student_all_steps_are_pretraining(tmp_path, frames, capsys):
+def test_without_rounds_all_steps_are_pretraining(tmp_path, frames, capsys):
     run = tmp_path / "run"
-    small = [*SMALL[: SMALL.index("--student")], "--student", "lightflow"]
-    assert main(["adapt", str(frames), "-o", str(run), *small]) == 0
-    assert "No weights of a student: all steps are pretraining" in capsys.readouterr().out
+    assert main(["adapt", str(frames), "-o", str(run), *SMALL[: SMALL.index("--rounds")]]) == 0
+    assert "raft_small" not in capsys.readouterr().out
     assert "\nsteps: 4\n" in (run / "pretrain" / "config.yaml").read_text()
     assert not (run / "distill").exists()
 
