@@ -19,6 +19,7 @@ from mdflow.data.files import entries, natural
 from mdflow.data.io import decode_image
 from mdflow.data.npy import read_npy
 from mdflow.data.order import runs_of
+from mdflow.data.parts import locate, stretches
 from mdflow.data.ranges import Ranges, is_url, whole
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
@@ -52,10 +53,7 @@ class Shards:
         return int(self.ends[-1])
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        shard = int(np.searchsorted(self.ends, index, side="right"))
-        place = index - (int(self.ends[shard - 1]) if shard else 0)
+        shard, place = locate(self.ends, index)
         source, (start1, size1, start2, size2) = self.sources[shard], self.index(shard)[place].tolist()
         first, last = min(start1, start2), max(start1 + size1, start2 + size2)
         content = self.ranges.read(source, first, last - first)  # the two are neighbours: one read
@@ -69,8 +67,7 @@ class Shards:
 
     def runs(self) -> list[range]:
         """One run a shard: few are open at a time."""
-        starts = [0, *self.ends[:-1].tolist()]
-        return [range(start, end) for start, end in zip(starts, self.ends.tolist(), strict=True)]
+        return stretches(self.ends)
 
     def index(self, shard: int) -> np.ndarray:
         """Where the pairs of a shard lie, (n,4): start and size of either image."""

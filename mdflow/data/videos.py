@@ -9,6 +9,7 @@ import numpy as np
 
 from mdflow.data.curate import curate as curate_clip
 from mdflow.data.files import entries, list_folders, natural
+from mdflow.data.parts import locate, stretches
 from mdflow.data.sample import Sample
 from mdflow.data.video import VIDEO_SUFFIXES, Video
 from mdflow.errors import InputError
@@ -70,11 +71,9 @@ class Videos:
         return int(self.ends[-1])
 
     def __getitem__(self, index: int) -> Sample:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        place = int(np.searchsorted(self.ends, index, side="right"))
+        place, pair = locate(self.ends, index)
         clip = self._use(place)
-        number1, number2 = clip.pairs[index - int(self.ends[place - 1] if place else 0)].tolist()
+        number1, number2 = clip.pairs[pair].tolist()
         image1, image2 = clip.video[number1], clip.video[number2]
         if image1.shape != image2.shape:
             raise InputError(f"Frames {number1} and {number2} of {clip.video.path} differ in size.")
@@ -84,12 +83,7 @@ class Videos:
 
     def runs(self) -> list[range]:
         """The stretches of indices that lie near one another in a file."""
-        starts = [0, *self.ends[:-1].tolist()]
-        return [
-            range(begin, min(begin + NEIGHBOURS, end))
-            for start, end in zip(starts, self.ends.tolist(), strict=True)
-            for begin in range(start, end, NEIGHBOURS)
-        ]
+        return stretches(self.ends, NEIGHBOURS)
 
     def _use(self, place: int) -> Clip:
         """The clip of that place, open; the one used longest ago is closed when there are too many."""
