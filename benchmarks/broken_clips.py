@@ -1,6 +1,6 @@
 """Train on a folder of clips of which some are broken, in ten ways: does it reach the end, and list them?
 
-python benchmarks/broken_clips.py [--clips 1000] [--share 0.05] [--seed 0] -o FOLDER
+python -m benchmarks.broken_clips [--clips 1000] [--share 0.05] [--seed 0] -o FOLDER
 """
 
 import argparse
@@ -12,11 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from benchmarks.small import SMALL, flags
 from mdflow.commands import main as mdflow
 from mdflow.data.io import write_image
 from mdflow.results import VideoFile
 
-FRAMES, HEIGHT, WIDTH = 5, 64, 96
+FRAMES, HEIGHT, WIDTH = 3, 64, 64
+BATCH = 20
 
 
 def main() -> None:
@@ -29,22 +31,18 @@ def main() -> None:
     arguments = parser.parse_args()
     broken = make_clips(arguments.out / "clips", arguments.clips, arguments.share, arguments.seed)
     pairs = arguments.clips * (FRAMES - 1)
-    settings = [
-        f"steps={-(-pairs // 4)}",  # one epoch
-        "batch_size=4",
-        "score_pairs=2",
-        "score_every=100000",
-        "data.unreadable=0.05",
-        "data.workers=0",
-        "data.frame=[64, 64]",
-        "augment.crop=[64, 64]",
-        "augment.colour=0",
-    ]
-    flags = [part for setting in settings for part in ("--set", setting)]
+    settings = SMALL | {
+        "steps": -(-pairs // BATCH),  # one epoch
+        "batch_size": BATCH,
+        "score_every": 100_000,
+        "checkpoint_every": 100_000,
+        "data.unreadable": 0.05,
+        "augment.colour": 0,
+        "self_weight": 0,
+    }
+    clips, run = str(arguments.out / "clips"), str(arguments.out / "run")
     begin = time.monotonic()
-    status = mdflow(
-        ["pretrain", "--data", str(arguments.out / "clips"), "-o", str(arguments.out / "run"), "--overwrite", *flags]
-    )
+    status = mdflow(["pretrain", "--data", clips, "-o", run, "--overwrite", *flags(settings)])
     listed = (arguments.out / "run" / "left_out.txt").read_text()
     missing = [path.name for path in broken if path.name not in listed]
     print(

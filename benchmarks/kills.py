@@ -1,6 +1,6 @@
 """Kill a pretraining and a distillation again and again: do they end with the weights of a run that nobody touched?
 
-python benchmarks/kills.py [--kills 50] [--seed 0] [--steps 8] -o FOLDER
+python -m benchmarks.kills [--kills 50] [--seed 0] [--steps 8] -o FOLDER
 
 Half of the kills (SIGKILL) come at a random moment, the others at a random moment of a checkpoint's writing.
 """
@@ -19,22 +19,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from benchmarks.small import SMALL, flags
 from mdflow.commands import main as mdflow
 
-SMALL = [
-    "batch_size=1",
-    "score_pairs=1",
-    "score_every=4",
-    "checkpoint_every=1",
-    "optimiser.learning_rate=1e-3",
-    "data.workers=0",
-    "data.frame=[64, 64]",
-    "augment.crop=[64, 64]",
-    "data.synthetic.size=[64, 64]",
-    "data.synthetic.length=4",
-    "data.synthetic.texture_count=2",
-    "data.cache=true",
-]
+SETTINGS = SMALL | {"score_every": 4, "checkpoint_every": 1, "optimiser.learning_rate": 1e-3, "data.cache": True}
 PRELOADED = [
     "torch._dynamo",
     "mdflow.commands.pretrain",
@@ -73,7 +61,7 @@ def main() -> None:
 def stages(folder: Path, steps: int) -> None:
     """A pretraining, then a distillation that starts from it, each begun or resumed."""
     torch.set_num_threads(1)
-    settings = [part for setting in [*SMALL, f"steps={steps}"] for part in ("--set", setting)]
+    settings = flags(SETTINGS | {"steps": steps})
     first = ["pretrain", *settings, "-o", str(folder / "first"), "--resume"]
     start = str(folder / "first" / "network.safetensors")
     student = ["--student", "raft_small", "--set", "student.options.iterations=1"]
