@@ -1,5 +1,6 @@
 """From a dataset to an endless stream of batches that is a function of (seed, step) alone."""
 
+import multiprocessing
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import count, islice
@@ -207,7 +208,10 @@ def readable(loader: DataLoader) -> Iterator[Batch]:
 
 
 def start_worker(_: int) -> None:
-    """A worker must not fight the training for cores, nor end before it."""
+    """A worker must not fight the training for cores, nor end before it or outlive it."""
     ignore_stop_signal()
+    # torch's workers notice later when the training is killed, but not when it was while they started.
+    if not multiprocessing.parent_process().is_alive():
+        raise SystemExit
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -1,14 +1,17 @@
 """Batches are a function of (seed, step): a resumed run goes on where it stopped."""
 
 import itertools
+import multiprocessing
+import signal
 from dataclasses import fields
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from mdflow.config import AugmentConfig, DataConfig, RunConfig
-from mdflow.data.batches import Cached, Positions, batches, cut, label_planes, reverse, scaled
+from mdflow.data.batches import Cached, Positions, batches, cut, label_planes, reverse, scaled, start_worker
 from mdflow.data.sample import Sample
 from mdflow.errors import InputError
 
@@ -103,6 +106,16 @@ def test_pairs_without_labels_serve_unlabelled_training_only():
     assert set(batch) == {"image1", "image2", "coloured1", "coloured2"}
     with pytest.raises(InputError, match=r"^The pair \d has no flow to learn from"):
         stream(count=1, dataset=Noise(labels=False))
+
+
+def test_a_worker_ends_if_its_training_was_killed_while_it_started(monkeypatch):
+    handler = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(is_alive=lambda: False))
+    try:
+        with pytest.raises(SystemExit):
+            start_worker(0)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
 
 
 def test_a_workers_complaint_comes_as_its_sentence():
