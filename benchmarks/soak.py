@@ -5,7 +5,7 @@ python -m benchmarks.soak -o FOLDER [--hours 3] [--seed 0] [--data SOURCE ...] [
 A process lives at most a quarter of an hour, most of them a few minutes, then it is killed (SIGKILL) and another one
 resumes. Every half minute a line of JSON goes to FOLDER/soak.jsonl: memory of the process and of its loader workers,
 open files, stage and step. At the end the first rounds are run again without a kill, and compared. What is in the
-folder already is gone on from: --hours 0 looks once more at what was seen.
+folder already is gone on from and counts: --hours 0 looks once more at what was seen.
 """
 
 import argparse
@@ -77,8 +77,9 @@ def main() -> None:
 
 def soak(folder: Path, data: Sequence[str], seconds: float, chance: random.Random, record: Path) -> None:
     """Run, kill and resume a distillation for so long, and write down what its processes hold."""
-    begin = time.monotonic()
-    life = 0
+    before = json.loads(record.read_text().splitlines()[-1]) if record.exists() else {"life": -1, "time": 0}
+    begin = time.monotonic() - before["time"]
+    life = before["life"] + 1
     while (left := begin + seconds - time.monotonic()) > 0:
         process = start(folder, data, rounds=100_000)
         born = time.monotonic()
@@ -154,7 +155,7 @@ def reached(folder: Path) -> dict[str, str | int]:
     return {"stage": losses[-1]["stage"], "step": losses[-1]["step"]} if losses else {"stage": "", "step": 0}
 
 
-def wait_for_orphans(session: int, patience: float = 60) -> None:
+def wait_for_orphans(session: int, patience: float = 300) -> None:
     """Until the workers of a killed process have ended too; SystemExit if they do not."""
     end = time.monotonic() + patience
     while left := members(session):
