@@ -54,6 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"mdflow {verb}: {error}", file=sys.stderr)
         return 2
     except Stopped as stop:
-        print(f"mdflow {verb}: {stop} The same command with --resume goes on.", file=sys.stderr)
+        print(
+            f"mdflow {verb}: {stop} The same command with --resume goes on and writes the weights at its end.",
+            file=sys.stderr,
+        )
         return STATUS
     return 0

@@ -153,5 +153,15 @@ def test_a_verb_that_is_asked_to_stop_says_so_by_its_status(tmp_path, monkeypatc
     assert call("pretrain", "-o", tmp_path / "run", "--set", "steps=50") == STATUS
     message = capsys.readouterr().err
     assert "Stopped after step 1 of 50 of pretrain, and saved in" in message
-    assert message.endswith("The same command with --resume goes on.\n")
+    assert message.endswith("The same command with --resume goes on and writes the weights at its end.\n")
     assert (tmp_path / "run" / "checkpoints" / "last_pretrain").exists()
+
+
+def test_weights_that_a_stop_after_the_last_step_kept_back_are_written_on_resuming(tmp_path, monkeypatch):
+    command = ["pretrain", "-o", tmp_path / "run", "--set", "steps=1", "--resume"]
+    with monkeypatch.context() as patch:
+        patch.setattr("mdflow.training.report", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        assert call(*command) == STATUS
+    assert not (tmp_path / "run" / "network.safetensors").exists()
+    assert call(*command) == 0
+    assert (tmp_path / "run" / "network.safetensors").exists()
