@@ -146,11 +146,14 @@ def belongs(setting: str, kind: type[Config]) -> bool:
 
 
 def pretrain_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What pretraining alone has. Trained weights need no warm-up without occlusion, and small steps."""
+    """What pretraining alone has. Trained weights need no warm-up without occlusion, and small steps.
+
+    Nor do they gain by their own flow on augmented frames in so few steps (docs/ablation.md, row 2).
+    """
     start = arguments.init or SHIPPED
     settings: dict[str, Any] = {"network": {"name": arguments.network or "fastflownet", "init": start}}
     if start != UNTRAINED:
-        settings |= {"loss": {"mask_from": 0.0, "forward_backward_from": 0.0}, "self_from": 0.3}
+        settings |= {"loss": {"mask_from": 0.0, "forward_backward_from": 0.0}, "self_weight": 0.0}
         settings |= {"optimiser": {"learning_rate": 1e-4}}
     return settings
 
