@@ -6,7 +6,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from benchmarks.fuzz import SHARES, mutate, prepare
+from benchmarks.fuzz import mutate
+from benchmarks.fuzz_readers import SHARES, prepare
 from mdflow.data.io import read_flow, write_flow
 from mdflow.errors import InputError
 
