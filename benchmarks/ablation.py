@@ -55,8 +55,9 @@ NO_GEOMETRY = {
 class Row:
     """A line of the table: who learns, in which way, and what differs from the defaults.
 
-    turns: of which its steps are made, in equal parts; "pretrain" (the network alone), "student" (taught by the
-    network), "network" (taught by the student). The one that learns last is judged.
+    turns: of which its steps are made, in equal parts; "pretrain" (the network alone), "alone" (the student alone,
+    without labels too), "student" (taught by the network), "network" (taught by the student). The one that learns last
+    is judged.
     """
 
     name: str
@@ -64,10 +65,10 @@ class Row:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-STUDENT, BOTH = ("student",), ("student", "network")
+STUDENT, BOTH, ALONE = ("student",), ("student", "network"), ("pretrain", "alone")
 ROWS = (
-    Row("1 network: unsupervised only", ("pretrain",), {"self_weight": 0.0}),
-    Row("1 network: the same, smooth across weak edges", ("pretrain",), {"self_weight": 0.0, "loss.edge": 20.0}),
+    Row("1 network: unsupervised only", ("pretrain",)),
+    Row("1 network: the same, smooth across weak edges", ("pretrain",), {"loss.edge": 20.0}),
     Row("2 network: and its own flow, augmented", ("pretrain",), {"self_weight": 0.1, "self_from": 0.0}),
     Row("3 student: labels without a mask", STUDENT, {"confidence.occlusion": False, "confidence.quantile": None}),
     Row("3 student: occlusion mask", STUDENT, {"confidence.quantile": None}),
@@ -83,6 +84,8 @@ ROWS = (
     Row("6 network: three rounds", 3 * BOTH),
     Row("6 network: one round, no average", BOTH, {"optimiser.ema": 0.0}),
     Row("6 student: soft weight for τ", STUDENT, {"confidence.quantile": None, "confidence.soft": 10.0}),
+    Row("7 student: unsupervised only", ("alone",)),
+    Row("7 network: taught by that student", ("alone", "network")),
 )
 
 
@@ -204,10 +207,10 @@ def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, Pre
     folder = f"{row.name.replace(' ', '_').replace(':', '')}_{seed}"
     return {
         f"{place}_{turn}": build(
-            PretrainConfig if turn == "pretrain" else DistillConfig,
+            PretrainConfig if turn in ALONE else DistillConfig,
             None,
             settings,
-            **shared | {"data": dict(shared["data"])},
+            **shared | {"data": dict(shared["data"])} | ({"self_weight": 0.0} if turn in ALONE else {}),
             out=arguments.out / "runs" / folder / f"{place}_{turn}",
         )
         for place, turn in enumerate(row.turns)
@@ -219,6 +222,7 @@ def run_row(row: Row, seed: int, arguments: argparse.Namespace, training: Datase
     network, student = starts(arguments)
     ways: dict[str, tuple[FlowNetwork, Callable[..., Any]]] = {
         "pretrain": (network, partial(pretrain.pretrain_step, network)),
+        "alone": (student, partial(pretrain.pretrain_step, student)),
         "student": (student, partial(distill.teach_student, network, student)),
         "network": (network, partial(distill.teach_teacher, student, network)),
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import ROWS, Row, configs, table
+from benchmarks.ablation import ALONE, ROWS, Row, configs, table
 from mdflow.checkpoint import save_network
 from mdflow.config import PretrainConfig
 from mdflow.networks import create
@@ -28,7 +28,7 @@ def test_every_row_takes_all_steps_and_none_the_seed_of_another(row):
     assert sum(config.steps for config in found.values()) == ARGUMENTS.steps
     assert {config.seed for config in found.values()} == {3}
     assert len({config.out for config in found.values()}) == len(row.turns)
-    assert [isinstance(config, PretrainConfig) for config in found.values()] == [t == "pretrain" for t in row.turns]
+    assert [isinstance(config, PretrainConfig) for config in found.values()] == [t in ALONE for t in row.turns]
 
 
 def test_rows_have_names_and_folders_of_their_own():
@@ -37,8 +37,9 @@ def test_rows_have_names_and_folders_of_their_own():
 
 
 def test_rows_differ_as_their_names_say():
-    (config,) = settings_of("unsupervised only")
-    assert config.self_weight == 0
+    for name in ("1 network: unsupervised only", "7 student: unsupervised only"):
+        (config,) = settings_of(name)
+        assert config.self_weight == 0
     (config,) = settings_of("labels without a mask")
     assert (config.confidence.occlusion, config.confidence.quantile) == (False, None)
     (config,) = settings_of("no colour")
