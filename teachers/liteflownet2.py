@@ -25,7 +25,7 @@ def convert(state: State) -> State:
 
 RELEASE = Release(
     network="liteflownet2",
-    options={},
+    options={"normalize": False},
     source="https://github.com/open-mmlab/mmflow/tree/master/configs/liteflownet2",
     licence="Apache-2.0",
     published="FlyingChairs EPE by variant M6S6 to M3S3R3: 4.20, 3.94, 2.85, 2.07, 1.57",

@@ -6,7 +6,14 @@ from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
 from mdflow.geometry import resize_flow, warp
-from mdflow.networks.layers import convolution, initialize, normalize_features, start_as_bilinear, subtract_mean
+from mdflow.networks.layers import (
+    convolution,
+    initialize,
+    normalize_features,
+    start_as_bilinear,
+    start_near_zero,
+    subtract_mean,
+)
 from mdflow.networks.network import Features, FlowNetwork
 
 RADIUS = 4
@@ -74,9 +81,8 @@ class FastFlowNet(FlowNetwork):
         for level in range(FINEST, COARSEST + 1):
             setattr(self, f"decoder{level}", ShuffleDecoder(len(DISPLACEMENTS) + 32 + 2))
         self.apply(initialize)
-        # He's scale at a flow's output means tens of random pixels to unlearn: start near zero flow, passed on as is.
         for level in range(FINEST, COARSEST + 1):
-            getattr(self, f"decoder{level}").conv7.weight.data.mul_(0.1)
+            start_near_zero(getattr(self, f"decoder{level}").conv7)
         for level in range(3, COARSEST + 1):
             start_as_bilinear(getattr(self, f"up{level}"))
 

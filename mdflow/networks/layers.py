@@ -21,7 +21,8 @@ def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Te
     """Both maps centred and divided by their standard deviation, statistics of the pair together.
 
     Taken over space and channels, for each pair of the batch (UFlow, Jonschkowski et al., ECCV 2020,
-    section 4.1). Without it a FastFlowNet trained from scratch sits at zero flow for thousands of steps.
+    section 4.1). Without it a FastFlowNet trained from scratch sits at zero flow for thousands of steps, and so
+    does a LiteFlowNet2.
     """
     both = torch.stack([features1, features2], dim=1)
     # In two passes, each at the speed of memory; torch.var_mean takes four times as long.
@@ -51,6 +52,12 @@ def initialize(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="leaky_relu", a=0.1)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+@torch.no_grad()
+def start_near_zero(head: nn.Conv2d) -> None:
+    """Let the convolution that gives a flow begin at a tenth of He's scale, which means tens of pixels to unlearn."""
+    head.weight.mul_(0.1)
 
 
 @torch.no_grad()

@@ -28,12 +28,16 @@ VARIANTS = {  # finest level with flow, and whether that level is regularised
 
 
 class LiteFlowNet2(FlowNetwork):
-    """LiteFlowNet2, 6.4 M parameters; `variant` is how far its staged training has come."""
+    """LiteFlowNet2, 6.4 M parameters; `variant` is how far its staged training has come.
+
+    `normalize`: divide features by their statistics before the cost volume (see `normalize_features`); needed
+    to train from scratch, off in the released weights.
+    """
 
     stride = 32
     div_flow = 20.0  # flow inside the network is in units of 20 pixels of the full image
 
-    def __init__(self, variant: str = "M3S3R3") -> None:
+    def __init__(self, variant: str = "M3S3R3", normalize: bool = True) -> None:
         super().__init__()
         if variant not in VARIANTS:
             raise InputError(f"Unknown variant '{variant}' of LiteFlowNet2; choose from {', '.join(VARIANTS)}.")
@@ -51,6 +55,7 @@ class LiteFlowNet2(FlowNetwork):
                     scale=self.div_flow / 2 ** (level - 1),
                     window=5 if level < 5 else 3,
                     sparse=level == 3,
+                    normalize=normalize,
                     regularised=regularised or level > self.finest,
                     upsampled=level > self.finest,
                 )

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
-from mdflow.networks.layers import convolution, initialize, warp_inside
+from mdflow.networks.layers import convolution, initialize, normalize_features, start_near_zero, warp_inside
 
 RADIUS = 3
 COST = (2 * RADIUS + 1) ** 2
@@ -37,8 +37,9 @@ class Doubling(nn.Module):
 class Match(nn.Module):
     """A flow increment from the cost volume; `sparse` computes every second pixel and displacement of it."""
 
-    def __init__(self, window: int, sparse: bool) -> None:
+    def __init__(self, window: int, sparse: bool, normalize: bool) -> None:
         super().__init__()
+        self.normalize = normalize
         self.step = 2 if sparse else 1
         self.doubling = Doubling(COST) if sparse else nn.Identity()
         self.layers = stack(COST, (128, 128, 96, 64, 32))
@@ -47,8 +48,11 @@ class Match(nn.Module):
     def forward(self, feature1: Tensor, warped2: Tensor) -> Tensor:
         # At even pixels, even displacements lead to even pixels: both maps are thinned out first.
         thin1, thin2 = (x[..., :: self.step, :: self.step] for x in (feature1, warped2))
-        # mmflow sums over the channels where other networks take the mean.
-        cost = F.leaky_relu(local_correlation(thin1, thin2, RADIUS) * feature1.shape[1], 0.1)
+        if self.normalize:
+            cost = local_correlation(*normalize_features(thin1, thin2), RADIUS)
+        else:  # mmflow sums over the channels where other networks take the mean
+            cost = local_correlation(thin1, thin2, RADIUS) * feature1.shape[1]
+        cost = F.leaky_relu(cost, 0.1)
         return self.flow(self.layers(self.doubling(cost))).float()
 
 
@@ -97,19 +101,28 @@ class FlowLevel(nn.Module):
 
     `scale` brings its flow to pixels of its grid, `window` is the size of its last filters.
 
-    `regularised`: whether it has an R; `upsampled`: whether a finer level follows.
+    `normalize` is Match's, `regularised`: whether it has an R; `upsampled`: whether a finer level follows.
     """
 
     def __init__(
-        self, features: int, scale: float, window: int, sparse: bool, regularised: bool, upsampled: bool
+        self,
+        features: int,
+        scale: float,
+        window: int,
+        sparse: bool,
+        normalize: bool,
+        regularised: bool,
+        upsampled: bool,
     ) -> None:
         super().__init__()
         self.scale = scale
-        self.match = Match(window, sparse)
+        self.match = Match(window, sparse, normalize)
         self.subpixel = Subpixel(features, window)
         self.regularization = Regularization(features, window) if regularised else None
         self.doubling = Doubling(2) if upsampled else None
         self.apply(initialize)
+        for unit in (self.match, self.subpixel):
+            start_near_zero(unit.flow)
 
     def forward(
         self, image1: Tensor, image2: Tensor, feature1: Tensor, feature2: Tensor, flow: Tensor | None

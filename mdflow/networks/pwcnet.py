@@ -8,7 +8,14 @@ from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
 from mdflow.geometry import resize_flow
-from mdflow.networks.layers import convolution, initialize, normalize_features, warp_inside
+from mdflow.networks.layers import (
+    convolution,
+    initialize,
+    normalize_features,
+    start_as_bilinear,
+    start_near_zero,
+    warp_inside,
+)
 from mdflow.networks.network import Features, FlowNetwork
 
 RADIUS = 4
@@ -77,6 +84,10 @@ class PWCNet(FlowNetwork):
                 self.up_features[str(level)] = nn.ConvTranspose2d(outputs, 2, 4, 2, 1)
         self.context = ContextNetwork(outputs)
         self.apply(initialize)
+        for head in (*self.predict.values(), self.context[-1]):
+            start_near_zero(head)
+        for upsampling in self.up_flow.values():
+            start_as_bilinear(upsampling)
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """Feature maps of levels 2 to 6; the network was made for BGR images."""

@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from mdflow.errors import InputError
 from mdflow.networks import create
@@ -37,3 +38,12 @@ def test_an_unknown_option_is_answered_with_the_known_ones():
 def test_impossible_options_are_refused(name, options):
     with pytest.raises(InputError):
         create(name, **options)
+
+
+@pytest.mark.parametrize("name", ["fastflownet", "pwcnet", "liteflownet2", "lightflow"])
+def test_a_new_network_starts_within_a_few_pixels_of_zero_flow(name):
+    torch.manual_seed(0)
+    network = create(name).eval()
+    with torch.no_grad():
+        flow = network(*torch.rand(2, 1, 3, 64, 128))[-1]
+    assert flow.norm(dim=1).mean() < 5

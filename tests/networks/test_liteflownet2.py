@@ -5,6 +5,7 @@ from mdflow.checkpoint import save_network
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.liteflownet2 import VARIANTS
+from mdflow.networks.liteflownet2_level import Match
 from teachers import load
 
 
@@ -31,3 +32,12 @@ def test_a_stage_does_not_start_from_a_later_one(tmp_path):
     save_network(tmp_path / "later.safetensors", create("liteflownet2", variant="M5S5R5"))
     with pytest.raises(InputError, match="do not fit LiteFlowNet2; unexpected"):
         load("liteflownet2", tmp_path / "later.safetensors", variant="M6S6")
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_matching_costs_do_not_depend_on_the_scale_of_features_if_they_are_normalised(normalize):
+    torch.manual_seed(0)
+    match, features = Match(3, sparse=False, normalize=normalize), torch.rand(2, 1, 96, 8, 12)
+    with torch.no_grad():
+        same = torch.allclose(match(*features), match(*(3 * features)), rtol=1e-3)
+    assert same == normalize
