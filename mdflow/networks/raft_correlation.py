@@ -1,8 +1,8 @@
 """RAFT's matching cost: every pixel of frame 1 against a window around its current match in frame 2.
 
 Both classes give the same numbers (Teed & Deng, ECCV 2020, section 3.2). AllPairs computes the whole
-cost once, O((H·W)²) memory; OnDemand computes it again at each lookup, a few pixels of frame 1 at a
-time, O(H·W) memory. One is fast, the other small.
+cost once, O((H·W)²) memory and time; OnDemand computes at each lookup what the windows need
+(mdflow.networks.raft_windows), O(H·W). At the size of Sintel one is fast, the other small.
 """
 
 import math
@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mdflow.geometry import sample
+from mdflow.networks.raft_windows import window_costs
 
 LEVELS = 4
-QUERIES = 256  # pixels of frame 1 that OnDemand holds at a time: its cost is then as large as the features
+WHOLE = 512  # pixels of a level up to which OnDemand computes all its costs: no more work than windows, and no copies
 
 
 class AllPairs:
@@ -35,18 +36,27 @@ class OnDemand:
     """The same costs for little memory, computed again at each lookup and in the backward pass."""
 
     def __init__(self, features1: Tensor, features2: Tensor, radius: int, align_corners: bool = True) -> None:
-        self.window, self.align_corners = window_offsets(radius, features1), align_corners
-        self.queries, self.features2 = as_queries(features1), features2
+        self.radius, self.align_corners = radius, align_corners
+        self.features1 = features1.float() / math.sqrt(features1.shape[1])
+        # Averaging is linear: the mean of costs is the cost of the mean.
+        self.levels = halved(features2.float())
 
     def __call__(self, points: Tensor) -> Tensor:
         """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), in pixels of features2."""
-        parts = zip(self.queries.split(QUERIES, dim=1), as_queries(points).split(QUERIES, dim=1), strict=True)
-        costs = [checkpoint(self.match, queries, targets, use_reentrant=False) for queries, targets in parts]
-        return torch.cat(costs, dim=1).transpose(1, 2).unflatten(2, points.shape[-2:])
+        costs = [self.at_level(level, points / 2**number) for number, level in enumerate(self.levels)]
+        return torch.cat(costs, dim=1)
 
-    def match(self, queries: Tensor, points: Tensor) -> Tensor:
-        """Costs (B,N,K) of a few queries (B,N,C) around their points (B,N,2)."""
-        return look_up(cost_pyramid(queries, self.features2), points, self.window, self.align_corners)
+    def at_level(self, level: Tensor, points: Tensor) -> Tensor:
+        """Costs (B,(2·radius+1)²,h,w) around points (B,2,h,w), in pixels of the level."""
+        if level.shape[-2] * level.shape[-1] > WHOLE:
+            return window_costs(self.features1, level, points, self.radius, self.align_corners)
+        return checkpoint(self.at_small_level, level, points, use_reentrant=False)
+
+    def at_small_level(self, level: Tensor, points: Tensor) -> Tensor:
+        """The same, from the costs of the whole level."""
+        cost = inner_products(as_queries(self.features1), level)
+        found = look_up([cost], as_queries(points), window_offsets(self.radius, points), self.align_corners)
+        return found.transpose(1, 2).unflatten(2, points.shape[-2:])
 
 
 CORRELATIONS = {"all_pairs": AllPairs, "on_demand": OnDemand}
@@ -68,11 +78,19 @@ def cost_pyramid(queries: Tensor, features2: Tensor) -> list[Tensor]:
 
     At 1, 1/2, 1/4 and 1/8 of the size of features2; a side of one pixel stays.
     """
+    return halved(inner_products(queries.float() / math.sqrt(queries.shape[2]), features2))
+
+
+def inner_products(queries: Tensor, features2: Tensor) -> Tensor:
+    """Queries (B,N,C) with every pixel of features2 (B,C,H,W), as maps (B·N,1,H,W)."""
     # Half precision cannot hold these sums.
     with torch.autocast(queries.device.type, enabled=False):
-        scaled = queries.float() / math.sqrt(queries.shape[2])
-        cost = scaled @ features2.flatten(2).float()
-    pyramid = [cost.view(-1, 1, *features2.shape[-2:])]
+        return (queries.float() @ features2.flatten(2).float()).view(-1, 1, *features2.shape[-2:])
+
+
+def halved(maps: Tensor) -> list[Tensor]:
+    """Maps (B,C,h,w) at 1, 1/2, 1/4 and 1/8 of their size; a side of one pixel stays."""
+    pyramid = [maps]
     while len(pyramid) < LEVELS:
         height, width = pyramid[-1].shape[-2:]
         pyramid.append(F.avg_pool2d(pyramid[-1], (min(2, height), min(2, width))))

@@ -2,28 +2,32 @@ import pytest
 import torch
 
 from mdflow.errors import InputError
+from mdflow.geometry import coordinate_grid
 from mdflow.networks import create
 from mdflow.networks.raft_aggregation import MotionAggregation
-from mdflow.networks.raft_correlation import QUERIES, AllPairs, OnDemand
+from mdflow.networks.raft_correlation import WHOLE, AllPairs, OnDemand
 
 
 def lookup_and_gradients(correlation, align_corners):
-    """Costs around random matches and their gradients, on more pixels than OnDemand takes at once."""
+    """Costs and their gradients: matches near one another, then matches anywhere, some far outside."""
     generator = torch.Generator().manual_seed(0)
-    maps = [torch.randn(2, 8, 18, 20, generator=generator).requires_grad_() for _ in range(2)]
-    points = 22 * torch.rand(2, 2, 18, 20, generator=generator) - 2
+    maps = [torch.randn(2, 8, 22, 30, generator=generator).requires_grad_() for _ in range(2)]
+    points = coordinate_grid(22, 30, torch.device("cpu")) + 3 * torch.rand(2, 2, 22, 30, generator=generator) - 1
+    points[..., 18:] = 34 * torch.rand(2, 2, 22, 12, generator=generator) - 2
+    points[..., 5, 7:9] = 1000
+    points[..., 12:16, 12:16] = -1000
     costs = correlation(*maps, 2, align_corners)(points)
     gradients = torch.autograd.grad((costs**2).sum(), maps)
     return costs, *gradients
 
 
-def test_on_demand_equals_all_pairs_with_gradients():
-    assert QUERIES < 18 * 20
-    for align_corners in (True, False):
-        pairs = lookup_and_gradients(AllPairs, align_corners)
-        demand = lookup_and_gradients(OnDemand, align_corners)
-        for a, b in zip(pairs, demand, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_on_demand_equals_all_pairs_with_gradients(align_corners):
+    assert WHOLE < 22 * 30
+    pairs = lookup_and_gradients(AllPairs, align_corners)
+    demand = lookup_and_gradients(OnDemand, align_corners)
+    for a, b in zip(pairs, demand, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_the_lookup_finds_the_inner_product_at_an_integer_match():
