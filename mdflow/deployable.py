@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import torch
 from torch import nn
 
 from mdflow.errors import InputError
 from mdflow.export import to_onnx
 from mdflow.networks.network import FlowNetwork
-from mdflow.profile import count_by_module
+from mdflow.profile import shares_of_modules
 from mdflow.quantize import convolutions
 
 
@@ -36,10 +35,7 @@ def check_deployable(network: FlowNetwork, export: Callable[..., object] = to_on
     except InputError as error:
         obstacle = str(error)
     layers = convolutions(network)
-    images = torch.zeros(2, 1, 3, *size)
-    counts = {name: sum(kinds.values()) for name, kinds in count_by_module(lambda: network(*images)).items()}
-    root = type(network).__name__
-    share = 100 * sum(counts.get(f"{root}.{name}", 0) for name in layers) / max(counts.get("Global", 0), 1)
+    share = sum(shares_of_modules(network, layers).values())
     kinds = (nn.ConvTranspose2d, nn.Linear, nn.MultiheadAttention)
     floats = [f"{name} ({type(one).__name__})" for name, one in network.named_modules() if isinstance(one, kinds)]
     return Deployable(obstacle, list(layers), share, floats)

@@ -1,7 +1,7 @@
 """What a network costs: its parameters, multiply-adds and memory, counted without computing anything."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from mdflow.correlation import backend
 from mdflow.fitting import Size
 from mdflow.networks import create
+from mdflow.networks.network import FlowNetwork
 
 
 class Cost(NamedTuple):
@@ -76,6 +77,15 @@ def block_costs(name: str, options: dict[str, object], size: Size) -> tuple[dict
     blocks = {child: totals.get(f"{root}.{child}", 0) for child, _ in network.named_children()}
     blocks = {child: count for child, count in blocks.items() if count}
     return blocks | {"elsewhere": totals.get("Global", 0) - sum(blocks.values())}, memory.peak
+
+
+def shares_of_modules(network: FlowNetwork, names: Iterable[str]) -> dict[str, float]:
+    """The percent of all multiply-adds that each named module of the network computes, counted at a small size."""
+    images = torch.zeros(2, 1, 3, *(2 * max(network.stride, 32),) * 2)
+    counts = count_by_module(lambda: network(*images))
+    everything = max(sum(counts.get("Global", {}).values()), 1)
+    root = type(network).__name__
+    return {name: 100 * sum(counts.get(f"{root}.{name}", {}).values()) / everything for name in names}
 
 
 class PeakMemory(TorchDispatchMode):

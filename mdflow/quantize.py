@@ -5,7 +5,7 @@ A quantised network is an ordinary network: it trains by the one fit(), and its 
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -193,6 +193,17 @@ def sensitivity(network: FlowNetwork, ranges: Mapping[str, Ranges], samples: Seq
     flows = [Predictor(network)(sample.image1, sample.image2) for sample in samples]
     moved = {name: distance(quantize(network, ranges, [name]), samples, flows) for name in ranges}
     return dict(sorted(moved.items(), key=lambda one: -one[1]))
+
+
+def choose_floats(moved: Mapping[str, float], shares: Mapping[str, float], most: float) -> list[str]:
+    """The convolutions to leave in floats: those that move the flow most for what they compute, `most` percent in all.
+
+    moved: how far each moves the flow when quantised; shares: its percent of the multiply-adds. Independent roundings
+    add up in squares, so what is gained by leaving one out is its square.
+    """
+    order = sorted(moved, key=lambda name: moved[name] ** 2 / max(shares[name], 1e-9), reverse=True)
+    spent = accumulate(shares[name] for name in order)
+    return [name for name, total in zip(order, spent, strict=True) if total <= most]
 
 
 def distance(network: FlowNetwork, samples: Sequence[Sample], flows: Sequence[np.ndarray]) -> float:

@@ -148,6 +148,7 @@ ROWS = [
     ("export --network fastflownet --data fine -o out.onnx", r"takes 448x1024, 'fine' has 6x8; give one of these"),
     ("quantize --network fastflownet --stage int", r"No folder for the stages was given; use -o DIR"),
     ("quantize --network fastflownet --stage calibration --pairs 0 -o out", r"--pairs 0 is out of range"),
+    ("quantize --network fastflownet --stage calibration --floats 120 -o out", r"--floats 120.0 is out of range"),
     ("quantize --network fastflownet --stage sharp -o out", r"invalid choice: 'sharp'"),
     ("profile zero", r"'zero' has no parameters to count"),
     ("profile fastflownet --threads 0", r"--threads 1 or more"),

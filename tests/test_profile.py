@@ -4,7 +4,7 @@ import torch
 from mdflow.correlation import local_correlation
 from mdflow.errors import InputError
 from mdflow.networks import create
-from mdflow.profile import count_multiply_adds, measure_cost
+from mdflow.profile import count_multiply_adds, measure_cost, shares_of_modules
 
 
 def test_a_convolution_counts_once_for_each_weight_and_place():
@@ -32,6 +32,14 @@ def test_published_sizes_come_out():
     cost = measure_cost("fastflownet", {}, (448, 1024))
     assert cost.parameters == pytest.approx(1.37e6, rel=0.01)
     assert cost.multiply_adds == pytest.approx(12.2e9, rel=0.05)
+
+
+def test_the_shares_of_all_convolutions_add_up_to_almost_everything():
+    network = create("lightflow", width=0.1)
+    names = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Conv2d)]
+    shares = shares_of_modules(network, names)
+    assert sum(shares.values()) == pytest.approx(100, abs=2)  # LightFlow's fusion of flows is counted too
+    assert shares["down.0.0"] == pytest.approx(3 * shares["down.0.3"])  # 6 × 9 against 6 × 3 weights at each place
 
 
 def test_each_iteration_costs_the_same():

@@ -14,6 +14,7 @@ from mdflow.quantize import (
     IntegerConvolution,
     best_range,
     calibrate,
+    choose_floats,
     convolutions,
     fold_normalization,
     quantize,
@@ -111,6 +112,15 @@ def test_the_convolution_that_rounds_worst_comes_first(quantized):
     assert list(moved.values()) == sorted(moved.values(), reverse=True)
 
 
+def test_what_costs_little_and_rounds_badly_stays_in_floats():
+    moved = {"costly": 3.0, "cheap": 2.0, "harmless": 0.1}
+    shares = {"costly": 60.0, "cheap": 10.0, "harmless": 30.0}
+    assert choose_floats(moved, shares, 0) == []
+    assert choose_floats(moved, shares, 10) == choose_floats(moved, shares, 69) == ["cheap"]
+    assert choose_floats(moved, shares, 70) == ["cheap", "costly"]
+    assert choose_floats(moved, shares, 100) == ["cheap", "costly", "harmless"]
+
+
 def test_the_stages_follow_one_another(tmp_path, capsys):
     save_network(tmp_path / "float.safetensors", create("lightflow", width=0.1))
     command = ["quantize", "--network", "lightflow", "--checkpoint", str(tmp_path / "float.safetensors")]
@@ -119,7 +129,7 @@ def test_the_stages_follow_one_another(tmp_path, capsys):
     command += ["--data", "synthetic", "-o", str(tmp_path / "stages"), "--size", "64x64", *small]
     assert main([*command, "--stage", "qat", "--steps", "1", "--batch-size", "1"]) == 2
     assert "has no float.safetensors; --stage float needs a folder" in capsys.readouterr().err
-    assert main([*command, "--stage", "calibration", "--pairs", "2", "--limit", "1e12"]) == 0
+    assert main([*command, "--stage", "calibration", "--pairs", "2", "--floats", "0"]) == 0
     assert re.search(r"\b(\d+) of \1 convolutions in integers", capsys.readouterr().out)
     assert main([*command, "--stage", "qat", "--steps", "1", "--batch-size", "1"]) == 0
     assert {path.name for path in (tmp_path / "stages").glob("*.safetensors")} == {
