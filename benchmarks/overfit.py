@@ -1,9 +1,10 @@
 """Can every network learn one pair by heart? Its error after some steps, against that of zero flow.
 
-python -m benchmarks.overfit [--networks NAME ...] [--size 64x64] [--rate 4e-4] [--steps 0 50 100 200]
+python -m benchmarks.overfit [--networks NAME ...] [--size 64x64] [--rate 4e-4] [--steps 0 50 100 200] [--staged]
 
 One pair of synthetic frames with its labels, every output judged alike (γ = 0.8), Adam as in mdflow.config, nothing
-augmented. A network that does not learn even this has a fault: what should reach its weights does not.
+augmented. A network that does not learn even this has a fault: what should reach its weights does not. With --staged
+LiteFlowNet2's stages alone, each from the weights of the one before.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from mdflow.data.batches import planes
 from mdflow.data.synthetic import Synthetic
 from mdflow.losses import supervised_loss
 from mdflow.networks import create
+from mdflow.networks.liteflownet2 import VARIANTS
 from mdflow.networks.network import FlowNetwork
 from mdflow.report import text_table
 from mdflow.training import make_optimiser, update
@@ -27,8 +29,7 @@ ZOO = {  # as small as keeps its parts
     "fastflownet": ("fastflownet", {}),
     "pwcnet": ("pwcnet", {}),
     "lightflow": ("lightflow", {}),
-    **{f"liteflownet2 {stage}": ("liteflownet2", {"variant": stage}) for stage in ("M6S6", "M6S6R6", "M5S5R5")},
-    **{f"liteflownet2 {stage}": ("liteflownet2", {"variant": stage}) for stage in ("M4S4R4", "M3S3R3")},
+    **{f"liteflownet2 {stage}": ("liteflownet2", {"variant": stage}) for stage in VARIANTS},
     "raft_small": ("raft_small", {"iterations": 4}),
     "raft": ("raft", {"iterations": 4}),
     "gma": ("gma", {"iterations": 4}),
@@ -46,16 +47,21 @@ def main() -> None:
     parser.add_argument("--size", type=parse_size, default=(64, 64))
     parser.add_argument("--rate", type=float, default=4e-4)
     parser.add_argument("--steps", type=int, nargs="+", default=[0, 50, 100, 200])
+    parser.add_argument("--staged", action="store_true")
     arguments = parser.parse_args()
+    titles = [f"liteflownet2 {stage}" for stage in VARIANTS] if arguments.staged else arguments.networks
     pair = make_pair(arguments.size)
     zero = float(error(torch.zeros_like(pair[2]), pair[2]))
     print(f"zero flow: {zero:.2f} px")
-    lines = []
-    for title in arguments.networks:
+    lines, network = [], None
+    for title in titles:
         begin = time.process_time()
         torch.manual_seed(0)
         name, options = ZOO[title]
-        errors = overfit(create(name, **options), pair, arguments.rate, arguments.steps)
+        before, network = network, create(name, **options)
+        if before and arguments.staged:
+            network.load_state_dict(network.grown(before.state_dict()))
+        errors = overfit(network, pair, arguments.rate, arguments.steps)
         lines.append([title, *(f"{one:.2f}" for one in errors), f"{time.process_time() - begin:.0f}"])
         print(" ".join(lines[-1]), flush=True)
     print(text_table(["network", *(f"after {steps}" for steps in arguments.steps), "processor s"], lines, left=1))

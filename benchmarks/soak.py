@@ -67,10 +67,10 @@ def main() -> None:
         raise SystemExit("The undisturbed run failed.")
     lines = [json.loads(line) for line in record.read_text().splitlines()]
     print(summary(lines))
-    differing = different(arguments.out / "killed", arguments.out / "undisturbed")
-    print(
-        f"Stages of the first {COMPARED} rounds that differ from an undisturbed run: {', '.join(differing) or 'none'}"
-    )
+    folders = arguments.out / "killed", arguments.out / "undisturbed"
+    common = [stage for stage in finished(folders[0]) if stage in finished(folders[1])]
+    differing = [stage for stage in common if outcome(folders[0], stage) != outcome(folders[1], stage)]
+    print(f"{len(common)} stages compared with an undisturbed run, other there: {', '.join(differing) or 'none'}")
     if arguments.picture:
         draw(lines, arguments.picture)
 
@@ -198,18 +198,15 @@ def summary(lines: Sequence[Line]) -> str:
     return f"{told}\n{text_table(['', 'median', 'most', 'growth an hour', 'flat'], rows, left=1)}"
 
 
-def different(killed: Path, undisturbed: Path) -> list[str]:
-    """The stages of the undisturbed run whose last checkpoint or log is another in the killed one."""
-    stages = sorted(path.name.removeprefix("last_") for path in undisturbed.glob("checkpoints/last_*"))
-    return [stage for stage in stages if outcome(killed, stage) != outcome(undisturbed, stage)]
+def finished(folder: Path) -> list[str]:
+    """The stages of a run whose last checkpoint has seen all steps."""
+    states = {path.name: read_checkpoint(path) for path in sorted(folder.glob("checkpoints/last_*"))}
+    return [name.removeprefix("last_") for name, state in states.items() if state and state["step"] == STEPS]
 
 
 def outcome(folder: Path, stage: str) -> tuple[dict[str, bytes], list[str]]:
     """The weights in a stage's last checkpoint, learner and average, and its lines of the log."""
-    path = folder / "checkpoints" / f"last_{stage}"
-    state = read_checkpoint(path) if path.exists() else None
-    if state is None:
-        return {}, []
+    state = read_checkpoint(folder / "checkpoints" / f"last_{stage}")
     weights = {
         f"{owner}.{name}": bytes(value.contiguous().flatten().view(torch.uint8).numpy())
         for owner in ("learner", "average")

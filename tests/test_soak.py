@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from benchmarks.soak import different, growth, held, members, reached, summary, wait_for_orphans
+from benchmarks.soak import STEPS, finished, growth, held, members, outcome, reached, summary, wait_for_orphans
 from mdflow.rundir import RunFolder
 
 
@@ -54,8 +54,10 @@ def test_stages_are_compared_by_weights_and_log(tmp_path):
         (tmp_path / name).mkdir()
         folder = RunFolder(tmp_path / name)
         weights = {"weight": torch.full((2,), value)}
-        folder.save({"step": 3, "learner": weights, "average": weights}, "last_round1_student")
+        folder.save({"step": STEPS, "learner": weights, "average": weights}, "last_round1_student")
+        folder.save({"step": STEPS - 1, "learner": weights, "average": weights}, "last_round1_teacher")
         folder.log("round1_student", 2, {"loss": 1.0})
     assert reached(tmp_path / "one") == {"stage": "round1_student", "step": 2}
-    assert different(tmp_path / "same", tmp_path / "one") == []
-    assert different(tmp_path / "other", tmp_path / "one") == ["round1_student"]
+    assert finished(tmp_path / "one") == ["round1_student"]
+    one, same, other = (outcome(tmp_path / name, "round1_student") for name in ("one", "same", "other"))
+    assert one == same != other

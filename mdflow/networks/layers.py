@@ -21,8 +21,7 @@ def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Te
     """Both maps centred and divided by their standard deviation, statistics of the pair together.
 
     Taken over space and channels, for each pair of the batch (UFlow, Jonschkowski et al., ECCV 2020,
-    section 4.1). Without it a FastFlowNet trained from scratch sits at zero flow for thousands of steps, and so
-    does a LiteFlowNet2.
+    section 4.1). Without it a FastFlowNet trained from scratch sits at zero flow for thousands of steps.
     """
     both = torch.stack([features1, features2], dim=1)
     # In two passes, each at the speed of memory; torch.var_mean takes four times as long.
