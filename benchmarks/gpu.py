@@ -21,7 +21,7 @@ from torch import Tensor
 from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.correlation import backend, local_correlation, plain_correlation, square_displacements
 from mdflow.data.batches import Batch
-from mdflow.distill import teach_student
+from mdflow.distill import teach_teacher
 from mdflow.errors import InputError
 from mdflow.losses import census
 from mdflow.networks import create
@@ -57,7 +57,7 @@ def main() -> None:
     print_times(f"A training step of FastFlowNet, {arguments.batch} pairs on the GPU", steps, arguments.runs, "plain")
     print(f"GPU busy in mdflow's: {100 * busy_share(steps['mdflow, bfloat16']):.0f} %")
     steps = distillation_steps(random_batch(arguments.batch, TRAINING, device), device)
-    print_times("A step of RAFT taught by FastFlowNet", steps, arguments.runs, "plain")
+    print_times("A step of FastFlowNet taught by RAFT", steps, arguments.runs, "plain")
 
 
 def copy_speed(device: torch.device, runs: int) -> float:
@@ -191,33 +191,33 @@ def training_steps(batch: Batch, device: torch.device) -> Ways:
     config = build(PretrainConfig, augment__crop=tuple(batch["image1"].shape[-2:]))
     own = partial(pretrain_step, config=config, batch=batch, progress=0.5)
     return {
-        "plain": stepper("fastflownet", device, "float32", lambda network: plain_terms(network, batch)),
-        "mdflow, float32": stepper("fastflownet", device, "float32", lambda network: sum(own(network).values())),
-        "mdflow, bfloat16": stepper("fastflownet", device, "bfloat16", lambda network: sum(own(network).values())),
+        "plain": stepper(device, "float32", lambda network: plain_terms(network, batch)),
+        "mdflow, float32": stepper(device, "float32", lambda network: sum(own(network).values())),
+        "mdflow, bfloat16": stepper(device, "bfloat16", lambda network: sum(own(network).values())),
     }
 
 
 def distillation_steps(batch: Batch, device: torch.device) -> Ways:
-    """RAFT taught by FastFlowNet: in float32 with shifted products, and as this project does it."""
+    """FastFlowNet taught by RAFT: in float32 with shifted products, and as this project does it."""
     config = build(DistillConfig, augment__crop=tuple(batch["image1"].shape[-2:]))
-    teacher = create("fastflownet").to(device)
+    raft = create("raft").to(device)
 
-    def loss(student: FlowNetwork) -> Tensor:
-        return teach_student(teacher, student, config, batch, progress=0.5)["supervised"]
+    def loss(network: FlowNetwork) -> Tensor:
+        return sum(teach_teacher(raft, network, config, batch, progress=0.5).values())
 
-    def plain_loss(student: FlowNetwork) -> Tensor:
+    def plain_loss(network: FlowNetwork) -> Tensor:
         with backend("plain"):
-            return loss(student)
+            return loss(network)
 
     return {
-        "plain": stepper("raft", device, "float32", plain_loss),
-        "mdflow, bfloat16": stepper("raft", device, "bfloat16", loss),
+        "plain": stepper(device, "float32", plain_loss),
+        "mdflow, bfloat16": stepper(device, "bfloat16", loss),
     }
 
 
-def stepper(name: str, device: torch.device, bits: str, loss: Callable[[FlowNetwork], Tensor]) -> Callable[[], None]:
-    """Learn, update: a new network of that name."""
-    network = create(name).to(device).train()
+def stepper(device: torch.device, bits: str, loss: Callable[[FlowNetwork], Tensor]) -> Callable[[], None]:
+    """Learn, update: a new FastFlowNet."""
+    network = create("fastflownet").to(device).train()
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
     config = build(PretrainConfig, precision=bits)
 
