@@ -15,16 +15,17 @@ from mdflow.training import fit
 
 
 def qat_step(teacher: FlowNetwork, learner: FlowNetwork, config: QuantizeConfig, batch: Batch) -> dict[str, Tensor]:
-    """Distance of the integer network's flows from the float network's on the same coloured crops.
+    """Distance of the integer network's last flow from the float network's on the same coloured crops.
 
-    Unlike a student, the learner is meant to become the teacher, errors included: it sees what the teacher sees.
+    Unlike a student, the learner is meant to become the teacher, errors included: it sees what the teacher sees. The
+    coarser flows are not judged: the teacher's own are far from its last, and this distance would outweigh rounding.
     """
     _, images, _ = cut_crops(batch, config.augment)
     with torch.no_grad():
         target = teacher(*images, last_only=True)[-1].float()
     learner.eval()  # the grids were laid for the running statistics that the float network uses
-    flows = [flow.float() for flow in learner(*images)]
-    return {"imitation": supervised_loss(flows, target, torch.ones_like(target[:, :1]), config.loss)}
+    flow = learner(*images, last_only=True)[-1].float()
+    return {"imitation": supervised_loss([flow], target, torch.ones_like(target[:, :1]), config.loss)}
 
 
 def run(
