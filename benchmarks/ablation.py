@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from mdflow import distill, pretrain
+from mdflow.adapt import trained_start
 from mdflow.checkpoint import load_network
 from mdflow.commands.predictor import parse_option, parse_size
 from mdflow.commands.training import HELD_OUT_SEED
@@ -200,9 +201,7 @@ def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, Pre
         "score_pairs": min(arguments.pairs, 8),
         "data": {"frame": [3 * height // 2, 3 * width // 2], "resize": False, "workers": 0},
         "augment": {"crop": [height, width], "eraser_size": [height / 6, height / 3]},
-        "loss": {"mask_from": 0.0, "forward_backward_from": 0.0},
-        "optimiser": {"learning_rate": 1e-4},
-    }
+    } | trained_start()
     settings = [f"{key}={json.dumps(value)}" for key, value in row.settings.items()]
     folder = f"{row.name.replace(' ', '_').replace(':', '')}_{seed}"
     return {

@@ -78,7 +78,7 @@ def distance_tile(
     TILE_HEIGHT: tl.constexpr,
     TILE_WIDTH: tl.constexpr,
 ):
-    """The distance of some pixels of a row."""
+    """The distance of one tile of one image."""
     y, x = tile_pixels(width, TILE_HEIGHT, TILE_WIDTH)
     image = tl.program_id(1).to(tl.int64) * height * width
     mine = inside(y, x, height, width)
@@ -113,7 +113,7 @@ def gradient_tile(
     TILE_HEIGHT: tl.constexpr,
     TILE_WIDTH: tl.constexpr,
 ):
-    """The gradient of some pixels of a row of `gray`: each is the centre of its window and in its neighbours' windows.
+    """The gradient of one tile of `gray`: each pixel is the centre of its window and in its neighbours' windows.
 
     Both ends of a step see the same term with the opposite sign, so their gradients add before it is computed.
     """

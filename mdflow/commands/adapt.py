@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best, judged
+from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best, judged, trained_start
 from mdflow.adapt_report import Account, write_report
 from mdflow.checkpoint import save_network
 from mdflow.commands.curate import clips_of, curate_all
@@ -146,15 +146,14 @@ def belongs(setting: str, kind: type[Config]) -> bool:
 
 
 def pretrain_settings(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What pretraining alone has. Trained weights need no warm-up without occlusion, and small steps.
+    """What pretraining alone has.
 
-    Nor do they gain by their own flow on augmented frames in so few steps (docs/ablation.md, row 2).
+    Trained weights do not gain by their own flow on augmented frames in so few steps (docs/ablation.md, row 2).
     """
     start = arguments.init or SHIPPED
     settings: dict[str, Any] = {"network": {"name": arguments.network or "fastflownet", "init": start}}
     if start != UNTRAINED:
-        settings |= {"loss": {"mask_from": 0.0, "forward_backward_from": 0.0}, "self_weight": 0.0}
-        settings |= {"optimiser": {"learning_rate": 1e-4}}
+        settings |= trained_start() | {"self_weight": 0.0}
     return settings
 
 

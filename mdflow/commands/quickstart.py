@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from mdflow import distill, pretrain
+from mdflow.adapt import trained_start
 from mdflow.checkpoint import save_network
 from mdflow.commands.training import open_held_out, open_training_data
 from mdflow.config import DistillConfig, PretrainConfig
@@ -93,9 +94,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def adapt(network: FlowNetwork, shared: dict, dataset: Dataset, test: Dataset) -> None:
-    """Train good weights further on the scenes, in place; they need no warm-up without occlusion, and small steps."""
-    settings = shared | {"out": shared["out"] / "adapt", "loss": {"mask_from": 0.0, "forward_backward_from": 0.0}}
-    config = build(PretrainConfig, **settings, steps=ADAPT_STEPS, optimiser__learning_rate=1e-4)
+    """Train good weights further on the scenes, in place."""
+    settings = shared | trained_start() | {"out": shared["out"] / "adapt", "steps": ADAPT_STEPS}
+    config = build(PretrainConfig, **settings)
     pretrain.run(config, network, dataset, test, open_run(config, overwrite=True))
 
 
