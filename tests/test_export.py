@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from mdflow.checkpoint import save_network
 from mdflow.commands import main
+from mdflow.commands.export import images_of
 from mdflow.data.io import read_flow, write_image
 from mdflow.data.synthetic import Synthetic
 from mdflow.errors import InputError
@@ -143,3 +145,22 @@ def test_the_command_exports_checks_and_says_what_the_file_takes(tmp_path, capsy
     assert main([*command, "--overwrite"]) == 2
     assert "'fastflownet' differs from PyTorch by" in capsys.readouterr().err
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_the_command_exports_the_integers_of_a_quantised_network(tmp_path, capsys, monkeypatch, exported, scenes):
+    network, model, _ = exported
+    ranges = calibrate(network, scenes)
+    quantized = quantize(network, ranges, ranges)
+    layers = {name: quantized.get_submodule(name) for name in ranges}
+    save_network(tmp_path / "calibration.safetensors", quantized)
+    command = ["export", "--network", "fastflownet", "-o", str(tmp_path / "m.onnx"), "--size", "60x70", "--int8"]
+    assert main(command) == 2
+    assert "'fastflownet' has no quantised convolution" in capsys.readouterr().err
+    monkeypatch.setattr("mdflow.commands.export.to_integer_onnx", lambda *_: put_integers(copy.deepcopy(model), layers))
+    assert main([*command, "--checkpoint", str(tmp_path / "calibration.safetensors")]) == 0
+    assert any(one.name.endswith("weight8") for one in onnx.load(tmp_path / "m.onnx").graph.initializer)
+
+
+def test_a_file_for_any_size_is_checked_at_two():
+    sizes = [sample.image1.shape[:2] for sample in images_of("synthetic", (60, 70), any_size=True)]
+    assert sizes == 3 * [(60, 70)] + 3 * [(41, 35)]

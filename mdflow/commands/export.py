@@ -9,9 +9,12 @@ from mdflow.data.sample import Sample
 from mdflow.errors import InputError
 from mdflow.export import Difference, compare, to_onnx, write_model
 from mdflow.fitting import Size
+from mdflow.integer import to_integer_onnx
 
 SIZE = (448, 1024)
-LARGEST_DIFFERENCE, MEAN_DIFFERENCE = 1e-2, 2e-4  # of the largest flow; at most 3e-3 and 5e-5 were seen
+# Largest and mean, of the largest flow.
+DIFFERENCES = (1e-2, 2e-4)  # at most 3e-3 and 5e-5 were seen
+INTEGER_DIFFERENCES = (0.5, 2e-2)  # a value near the middle between two steps may fall to either side
 PAIRS = 3
 
 
@@ -23,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the .onnx file")
     parser.add_argument("--size", type=parse_size, default=SIZE, metavar="HxW", help="of the images (448x1024)")
     parser.add_argument("--dynamic", action="store_true", help="take images of any size; exporting takes minutes")
+    parser.add_argument("--int8", action="store_true", help="in integers; --checkpoint is a file of mdflow quantize")
     parser.add_argument("--data", metavar="PATH", default="synthetic", help="images to check the file on")
     parser.add_argument("--overwrite", action="store_true", help="replace the file")
 
@@ -33,10 +37,12 @@ def run(arguments: argparse.Namespace) -> None:
     network = open_network(arguments.network, arguments.checkpoint, arguments.option)
     size = tuple(arguments.size)
     samples = images_of(arguments.data, size, arguments.dynamic)
-    write_model(to_onnx(network, size, arguments.dynamic), arguments.out)
+    to_model = to_integer_onnx if arguments.int8 else to_onnx
+    write_model(to_model(network, size, arguments.dynamic), arguments.out)
     difference = compare(network, arguments.out, samples)
     scale = max(difference.largest_flow, 1)
-    if difference.largest > LARGEST_DIFFERENCE * scale or difference.mean > MEAN_DIFFERENCE * scale:
+    largest, mean = INTEGER_DIFFERENCES if arguments.int8 else DIFFERENCES
+    if difference.largest > largest * scale or difference.mean > mean * scale:
         arguments.out.unlink()
         raise InputError(f"The exported '{arguments.network}' differs from PyTorch by {in_words(difference)}.")
     takes = "any size" if arguments.dynamic else f"{size[0]}x{size[1]}"
@@ -46,8 +52,15 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def images_of(source: str, size: Size, any_size: bool) -> list[Sample]:
-    """A few samples to check on, spread over the data; InputError if none has the size that the file takes."""
-    dataset = open_dataset(source, **({"length": PAIRS, "size": size} if source == "synthetic" else {}))
+    """A few samples to check on, spread over the data; InputError if none has the size that the file takes.
+
+    Where the file takes any size, synthetic ones have two.
+    """
+    if source == "synthetic":
+        sizes = [size, (size[0] * 2 // 3 | 1, size[1] // 2 | 1)] if any_size else [size]
+        scenes = [open_dataset(source, length=PAIRS, size=one) for one in sizes]
+        return [scene[index] for scene in scenes for index in range(PAIRS)]
+    dataset = open_dataset(source)
     samples = [dataset[index] for index in range(0, len(dataset), max(len(dataset) // PAIRS, 1))][:PAIRS]
     fitting = [sample for sample in samples if any_size or sample.image1.shape[:2] == size]
     if not fitting:
