@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 
 from mdflow.config import DistillConfig, PretrainConfig
+from mdflow.deployment.profile import measure_cost
 from mdflow.distill import teach_student
 from mdflow.networks import create
 from mdflow.pretrain import pretrain_step
-from mdflow.profile import measure_cost
 from mdflow.report import text_table
 from mdflow.training import make_optimiser, total, update
 

@@ -9,10 +9,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from mdflow.deployment.quantize import quantized_like
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
-from mdflow.quantize import quantized_like
 from mdflow.storage import write_whole
 
 
@@ -70,7 +70,7 @@ def digest(state: dict[str, Tensor]) -> str:
 def fit_weights(network: FlowNetwork, state: dict[str, Tensor], path: Path) -> None:
     """Load `state` into `network`; raise InputError with every key or shape that does not fit.
 
-    Convolutions that are quantised in the state become so in the network (mdflow.quantize).
+    Convolutions that are quantised in the state become so in the network (mdflow.deployment.quantize).
     """
     quantized_like(network, state)
     expected = network.state_dict()

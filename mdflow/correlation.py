@@ -2,22 +2,21 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mdflow.banded_correlation import banded_correlation
 from mdflow.errors import InputError
-from mdflow.tiled_correlation import tiled_correlation
+from mdflow.kernels import HAS_TRITON
+from mdflow.kernels.banded_correlation import banded_correlation
+from mdflow.kernels.tiled_correlation import tiled_correlation
 
 Displacements = list[tuple[int, int]]
 
 # Backends that compute the whole square of displacements, of which the wanted ones are then taken.
 SQUARE_BACKENDS = {"tiled": tiled_correlation, "banded": banded_correlation}
 BACKENDS = ("plain", *SQUARE_BACKENDS, "triton")
-HAS_TRITON = find_spec("triton") is not None
 forced_backend: str | None = None  # set by `backend`
 
 
@@ -42,7 +41,7 @@ def local_correlation(
         if name == "plain":
             return plain_correlation(features1, features2, radius, displacements)
         if name == "triton":
-            from mdflow.triton_correlation import triton_correlation  # not installed on every machine
+            from mdflow.kernels.triton_correlation import triton_correlation  # not installed on every machine
 
             return triton_correlation(features1, features2, displacements)
         everything = SQUARE_BACKENDS[name](features1, features2, radius)

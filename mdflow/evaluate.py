@@ -7,12 +7,12 @@ import numpy as np
 from tqdm import tqdm
 
 from mdflow.data.sample import Dataset, Sample
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.inference import Predictor, image_tensor
 from mdflow.metrics import Tallies, summarise, tally
 from mdflow.networks.network import FlowNetwork
 from mdflow.quality import label_free_scores
-from mdflow.runtime import OnnxPredictor
 
 AnyPredictor = Predictor | OnnxPredictor
 

@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mdflow import ranks
-from mdflow.census import census_distance
 from mdflow.config import SupervisedConfig
 from mdflow.errors import InputError
 from mdflow.geometry import resize_flow
+from mdflow.kernels import HAS_TRITON
+from mdflow.kernels.census import CensusDistance
 
 LUMA = (0.2989, 0.5870, 0.1140)
 
@@ -72,7 +73,12 @@ def census(image1: Tensor, image2: Tensor, radius: int = 3) -> Tensor:
     7×7. Blind to a change of brightness (UnFlow, Meister et al., AAAI 2018; DDFlow). Within `radius` of
     the border the window is incomplete: mask it out with `inside_border`.
     """
-    return census_distance(gray255(image1), gray255(image2), radius)
+    gray1, gray2 = gray255(image1), gray255(image2)
+    if gray1.is_cuda and HAS_TRITON:
+        from mdflow.kernels.triton_census import census_distance  # not installed on every machine
+
+        return census_distance(gray1, gray2, radius)
+    return CensusDistance.apply(gray1, gray2, radius)
 
 
 def inside_border(image: Tensor, border: int) -> Tensor:

@@ -14,7 +14,7 @@ from mdflow.data.io import write_flow, write_image
 from mdflow.errors import InputError
 from mdflow.visualize import flow_to_colour, occlusion_image, panel, typical_speed
 
-if TYPE_CHECKING:  # results are also written where there is no PyTorch (mdflow.runtime)
+if TYPE_CHECKING:  # results are also written where there is no PyTorch (mdflow.deployment.runtime)
     from mdflow.inference import BothDirections
 
 SMALLEST_SCALE = 1.0

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from mdflow.banded_correlation import banded_correlation
 from mdflow.correlation import SQUARE_BACKENDS, local_correlation, plain_correlation, square_displacements
 from mdflow.correlation import backend as use
 from mdflow.errors import InputError
-from mdflow.tiled_correlation import TILE, correlate_rows, tiled_correlation
+from mdflow.kernels.banded_correlation import banded_correlation
+from mdflow.kernels.tiled_correlation import TILE, correlate_rows, tiled_correlation
 
 
 def plain(features1, features2, radius):

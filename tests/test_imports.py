@@ -55,14 +55,19 @@ def test_geometry_knows_nothing_and_losses_know_geometry():
         names = imported(ROOT / "mdflow" / f"{name}.py")
         return {each.split(".")[1] for each in names if each.startswith("mdflow.")}
 
-    assert known("geometry") == known("errors") == known("tiled_correlation") == known("banded_correlation") == set()
-    assert known("correlation") == {"tiled_correlation", "banded_correlation", "triton_correlation", "errors"}
+    assert known("geometry") == known("errors") == set()
+    assert known("correlation") == {"kernels", "errors"}
     assert known("ranks") == {"errors"}
-    assert known("losses") == {"geometry", "census", "ranks", "config", "errors"}
-    assert known("census") == {"triton_census"}
+    assert known("losses") == {"geometry", "kernels", "ranks", "config", "errors"}
     assert known("occlusion") == {"geometry"}
     assert known("config") == {"settings"}
     assert known("settings") == {"errors"}
+
+
+def test_kernels_know_only_kernels():
+    kernels = sorted((ROOT / "mdflow" / "kernels").glob("*.py"))
+    names = {name for path in kernels for name in imported(path) if name.startswith("mdflow.")}
+    assert {name.split(".")[1] for name in names} == {"kernels", "errors"}
 
 
 def test_networks_know_neither_losses_nor_training():

@@ -10,9 +10,9 @@ import torch
 from mdflow.commands.predictor import STAGES, open_network
 from mdflow.demo_page.desk import Desk, Networks
 from mdflow.demo_page.upload import Limits
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.inference import Predictor
-from mdflow.runtime import OnnxPredictor
 from mdflow.training import pick_device
 
 NETWORKS = ("fastflownet", "dis")

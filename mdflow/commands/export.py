@@ -6,10 +6,10 @@ from pathlib import Path
 from mdflow.commands.predictor import open_network, parse_size, require_new_file
 from mdflow.data import open_dataset
 from mdflow.data.sample import Sample
+from mdflow.deployment.export import Difference, compare, to_onnx, write_model
+from mdflow.deployment.integer import to_integer_onnx
 from mdflow.errors import InputError
-from mdflow.export import Difference, compare, to_onnx, write_model
 from mdflow.fitting import Size
-from mdflow.integer import to_integer_onnx
 
 SIZE = (448, 1024)
 # Largest and mean, of the largest flow.

@@ -3,9 +3,9 @@
 import argparse
 
 from mdflow.commands.training import parse_size
+from mdflow.deployment.profile import measure_cost
 from mdflow.errors import InputError
 from mdflow.networks import NETWORKS, create
-from mdflow.profile import measure_cost
 from mdflow.report import text_table
 from teachers import RELEASES, WEIGHTS
 from teachers.release import Release
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def deployment_of(name: str) -> str:
     """What stands in the way of exporting and quantising a network or release, in sentences."""
-    from mdflow.deployable import check_deployable
+    from mdflow.deployment.deployable import check_deployable
 
     release = RELEASES.get(name)
     network = create(release.network if release else name, **(release.options if release else {}))

@@ -14,10 +14,10 @@ from mdflow.commands.predictor import (
     require_empty_folder,
     stage_file,
 )
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.footage import Footage, open_footage
 from mdflow.results import Results
-from mdflow.runtime import OnnxPredictor
 
 if TYPE_CHECKING:
     from mdflow.inference import Predictor

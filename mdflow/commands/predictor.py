@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import yaml
 
 from mdflow.config import UNTRAINED
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.results import make_folder
-from mdflow.runtime import OnnxPredictor
 
 if TYPE_CHECKING:
     from mdflow.inference import Predictor

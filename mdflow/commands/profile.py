@@ -8,13 +8,13 @@ import torch
 
 from mdflow.commands.predictor import UNTRAINED, open_network, parse_option, parse_size, require_new_file
 from mdflow.data.pixels import write_bytes
+from mdflow.deployment.latency import measure_latency
+from mdflow.deployment.profile import block_costs, measure_cost
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.fitting import Size
 from mdflow.inference import Predictor
-from mdflow.latency import measure_latency
-from mdflow.profile import block_costs, measure_cost
 from mdflow.report import text_table
-from mdflow.runtime import OnnxPredictor
 
 SIZE = (448, 1024)
 ROUNDS = 20

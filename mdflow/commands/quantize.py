@@ -8,13 +8,10 @@ from mdflow.commands.predictor import STAGES, open_network, stage_file
 from mdflow.commands.training import add_training_arguments, build_config, open_held_out, open_training_data
 from mdflow.config import QuantizeConfig
 from mdflow.data.sample import Dataset, Sample
-from mdflow.errors import InputError
-from mdflow.export import compare, write_model
-from mdflow.inference import Predictor
-from mdflow.integer import to_integer_onnx
-from mdflow.networks.network import FlowNetwork
-from mdflow.profile import shares_of_modules
-from mdflow.quantize import (
+from mdflow.deployment.export import compare, write_model
+from mdflow.deployment.integer import to_integer_onnx
+from mdflow.deployment.profile import shares_of_modules
+from mdflow.deployment.quantize import (
     calibrate,
     choose_floats,
     convolutions,
@@ -23,6 +20,9 @@ from mdflow.quantize import (
     quantize,
     sensitivity,
 )
+from mdflow.errors import InputError
+from mdflow.inference import Predictor
+from mdflow.networks.network import FlowNetwork
 from mdflow.report import text_table
 from mdflow.results import make_folder
 from mdflow.rundir import open_run

@@ -13,10 +13,10 @@ from mdflow.data.io import write_image
 from mdflow.data.synthetic import Synthetic
 from mdflow.demo_page.upload import Limits, excerpt, open_upload, without_folders
 from mdflow.demo_page.viewing import Viewing, estimate
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.footage import Footage
 from mdflow.inference import Predictor
-from mdflow.runtime import OnnxPredictor
 
 Networks = dict[str, Predictor | OnnxPredictor]
 

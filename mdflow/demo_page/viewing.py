@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from mdflow.data.io import write_flow, write_image
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.geometry import inside_frame
 from mdflow.inference import Predictor, image_tensor
 from mdflow.occlusion import forward_backward
 from mdflow.quality import CENSUS_OF_UNRELATED, label_free_scores, unexplained
 from mdflow.results import VideoFile, following_scale, make_folder
-from mdflow.runtime import OnnxPredictor
 from mdflow.visualize import error_image, flow_to_colour, gray_image, occlusion_image, panel
 
 DIFFERENCE_OF_WHITE = 3.0

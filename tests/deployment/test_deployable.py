@@ -1,5 +1,5 @@
 from mdflow.commands import main
-from mdflow.deployable import check_deployable
+from mdflow.deployment.deployable import check_deployable
 from mdflow.errors import InputError
 from mdflow.networks import create
 
@@ -25,7 +25,7 @@ def test_an_obstacle_is_passed_on():
 
 
 def test_the_command_says_it_in_words(capsys, monkeypatch):
-    monkeypatch.setattr("mdflow.deployable.check_deployable.__defaults__", (no_export,))
+    monkeypatch.setattr("mdflow.deployment.deployable.check_deployable.__defaults__", (no_export,))
     assert main(["networks", "--check", "fastflownet"]) == 0
     out = capsys.readouterr().out
     assert "fastflownet: it can be exported." in out and "48 convolutions" in out and "up3 (ConvTranspose2d)" in out

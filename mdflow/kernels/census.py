@@ -1,14 +1,11 @@
 """The soft census distance, forward and backward, without ever holding its maps in memory."""
 
-from importlib.util import find_spec
-
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 SOFTNESS = 0.81  # of a gray-level step, in 0..255 units squared (DDFlow)
 TOLERANCE = 0.1  # of a difference of two soft steps, squared
-HAS_TRITON = find_spec("triton") is not None
 
 
 def half_window(radius: int) -> list[tuple[int, int]]:
@@ -24,15 +21,6 @@ def ends(image: Tensor, dy: int, dx: int) -> tuple[Tensor, Tensor]:
         return image[:0], image[:0]
     left, right = max(0, -dx), width - max(0, dx)
     return image[: height - dy, left:right], image[dy:, left + dx : right + dx]
-
-
-def census_distance(gray1: Tensor, gray2: Tensor, radius: int) -> Tensor:
-    """The distance (B,1,H,W) of such images in 0..255, see losses.census; on a GPU by one kernel, where Triton is."""
-    if gray1.is_cuda and HAS_TRITON:
-        from mdflow import triton_census
-
-        return triton_census.census_distance(gray1, gray2, radius)
-    return CensusDistance.apply(gray1, gray2, radius)
 
 
 class CensusDistance(torch.autograd.Function):

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Sample
+from mdflow.deployment.runtime import INPUTS, OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.fitting import Size, pad
 from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
-from mdflow.runtime import INPUTS, OnnxPredictor
 
 OPSET = 18  # 16 brought GridSample, 18 is the first that torch's exporter writes itself
 

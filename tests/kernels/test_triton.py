@@ -19,7 +19,7 @@ KERNELS = {
 COMPILE = """
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, compile
-import mdflow.{file} as kernels
+import mdflow.kernels.{file} as kernels
 
 STRIDES = ("i32", "constexpr", "i32", "i32")
 known = dict(CHANNELS=3, BLOCK=4, TILE_HEIGHT=8, TILE_WIDTH=8, ROWS=(0, 1, -2), COLUMNS=(2, 0, -1), SHIFTED=True)
@@ -50,7 +50,7 @@ def test_the_interpreter_runs_the_kernels():
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *files],
         env=os.environ | {"TRITON_INTERPRET": "1"},
-        cwd=Path(__file__).parents[1],
+        cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
     )

@@ -2,8 +2,8 @@ import time
 
 import torch
 
-from mdflow.latency import measure_latency
-from mdflow.profile import PeakMemory, block_costs, measure_cost
+from mdflow.deployment.latency import measure_latency
+from mdflow.deployment.profile import PeakMemory, block_costs, measure_cost
 
 
 def test_each_way_is_timed_in_turn_and_the_first_rounds_do_not_count():

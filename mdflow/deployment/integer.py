@@ -2,19 +2,19 @@
 
 import numpy as np
 
+from mdflow.deployment.export import to_onnx
+from mdflow.deployment.quantize import Grid, IntegerConvolution, convolutions, to_floats, weight_scales
 from mdflow.errors import InputError
-from mdflow.export import to_onnx
 from mdflow.fitting import Size
 from mdflow.networks.network import FlowNetwork
-from mdflow.quantize import Grid, IntegerConvolution, convolutions, to_floats, weight_scales
 
-PREFIX = "network."  # of the weights' names in mdflow.export.Deployed
+PREFIX = "network."  # of the weights' names in mdflow.deployment.export.Deployed
 
 
 def to_integer_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # onnx is optional: no type
     """The quantised network as an onnx.ModelProto, weights and what its convolutions take and give in 8 bits.
 
-    Raises InputError as mdflow.export.to_onnx does, and for a network without quantised convolutions.
+    Raises InputError as mdflow.deployment.export.to_onnx does, and for a network without quantised convolutions.
     """
     layers = {name: layer for name, layer in convolutions(network).items() if isinstance(layer, IntegerConvolution)}
     if not layers:

@@ -1,4 +1,4 @@
-"""The cost volume of the GPU against its plain twin: on a GPU, or interpreted (tests/test_triton.py)."""
+"""The cost volume of the GPU against its plain twin: on a GPU, or interpreted (tests/kernels/test_triton.py)."""
 
 import os
 
@@ -10,7 +10,7 @@ from mdflow.correlation import backend, local_correlation, plain_correlation, sq
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.skipif(
     DEVICE == "cpu" and os.environ.get("TRITON_INTERPRET") != "1",
-    reason="no GPU: tests/test_triton.py interprets these",
+    reason="no GPU: tests/kernels/test_triton.py interprets these",
 )
 SOME = [(2, 0), (0, 0), (-1, 2), (0, 0), (1, -2)]  # of radius 2, in no order, one twice
 
@@ -75,7 +75,7 @@ def test_sums_are_in_float32(kind):
 
 
 def test_the_compiler_is_told_the_truth():
-    from mdflow.triton_correlation import correlate
+    from mdflow.kernels.triton_correlation import correlate
 
     one, two = features(4, 5, 3, torch.float32)
     tests = "test_schema", "test_autograd_registration", "test_faketensor"

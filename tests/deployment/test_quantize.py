@@ -8,8 +8,7 @@ from toy import Pairs
 
 from mdflow.checkpoint import load_network, save_network
 from mdflow.commands import main
-from mdflow.networks import create
-from mdflow.quantize import (
+from mdflow.deployment.quantize import (
     Grid,
     IntegerConvolution,
     best_range,
@@ -22,6 +21,7 @@ from mdflow.quantize import (
     sensitivity,
     to_floats,
 )
+from mdflow.networks import create
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1.0, 3.0), (0.5, 2.0), (-3.0, -1.0), (0.0, 0.0)])

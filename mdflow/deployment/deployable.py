@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from torch import nn
 
+from mdflow.deployment.export import to_onnx
+from mdflow.deployment.profile import shares_of_modules
+from mdflow.deployment.quantize import convolutions
 from mdflow.errors import InputError
-from mdflow.export import to_onnx
 from mdflow.networks.network import FlowNetwork
-from mdflow.profile import shares_of_modules
-from mdflow.quantize import convolutions
 
 
 class Deployable(NamedTuple):

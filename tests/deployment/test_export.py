@@ -14,13 +14,13 @@ from mdflow.commands import main
 from mdflow.commands.export import images_of
 from mdflow.data.io import read_flow, write_image
 from mdflow.data.synthetic import Synthetic
+from mdflow.deployment.export import OPSET, compare, obstacle, to_onnx, write_model
+from mdflow.deployment.integer import put_integers
+from mdflow.deployment.quantize import calibrate, quantize
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
-from mdflow.export import OPSET, compare, obstacle, to_onnx, write_model
 from mdflow.inference import Predictor
-from mdflow.integer import put_integers
-from mdflow.quantize import calibrate, quantize
-from mdflow.runtime import OnnxPredictor
 from teachers import load
 
 onnx = pytest.importorskip("onnx")
@@ -28,7 +28,7 @@ pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
 SIZE = (60, 70)
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -5,15 +5,21 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mdflow.census import SOFTNESS, TOLERANCE
-from mdflow.triton_tiles import inside, tile_pixels, tiles
+from mdflow.kernels.census import SOFTNESS, TOLERANCE
+from mdflow.kernels.triton_tiles import DEVICES, inside, tile_pixels, tiles
 
 CONSTANTS = {"SOFTNESS": SOFTNESS, "TOLERANCE": TOLERANCE, "TILE_HEIGHT": 8, "TILE_WIDTH": 32}
 
 
-@torch.library.custom_op("mdflow::census_distance", mutates_args=())
-def census_distance(gray1: Tensor, gray2: Tensor, radius: int) -> Tensor:
-    """Σ Δd²/(0.1 + Δd²) over the window, (B,1,H,W) of such images in 0..255; see mdflow.census.CensusDistance."""
+torch.library.define("mdflow::census_distance", "(Tensor gray1, Tensor gray2, int radius) -> Tensor")
+torch.library.define("mdflow::census_gradient", "(Tensor gradient, Tensor gray, Tensor other, int radius) -> Tensor")
+census_distance = torch.ops.mdflow.census_distance.default
+census_gradient = torch.ops.mdflow.census_gradient.default
+
+
+@torch.library.impl("mdflow::census_distance", DEVICES)
+def _census_distance(gray1: Tensor, gray2: Tensor, radius: int) -> Tensor:
+    """Σ Δd²/(0.1 + Δd²) over the window, (B,1,H,W) of such images in 0..255; see CensusDistance."""
     gray1, gray2 = gray1.contiguous(), gray2.contiguous()
     distance = torch.empty_like(gray1)
     height, width = gray1.shape[2:]
@@ -21,13 +27,13 @@ def census_distance(gray1: Tensor, gray2: Tensor, radius: int) -> Tensor:
     return distance
 
 
-@census_distance.register_fake
+@torch.library.register_fake("mdflow::census_distance")
 def _(gray1: Tensor, gray2: Tensor, radius: int) -> Tensor:
     return torch.empty_like(gray1, memory_format=torch.contiguous_format)
 
 
-@torch.library.custom_op("mdflow::census_gradient", mutates_args=())
-def census_gradient(gradient: Tensor, gray: Tensor, other: Tensor, radius: int) -> Tensor:
+@torch.library.impl("mdflow::census_gradient", DEVICES)
+def _census_gradient(gradient: Tensor, gray: Tensor, other: Tensor, radius: int) -> Tensor:
     """The gradient of `gray` from that of its distance to `other`; the distance is the same both ways round."""
     gradient, gray, other = gradient.contiguous(), gray.contiguous(), other.contiguous()
     result = torch.empty_like(gray)
@@ -36,7 +42,7 @@ def census_gradient(gradient: Tensor, gray: Tensor, other: Tensor, radius: int) 
     return result
 
 
-@census_gradient.register_fake
+@torch.library.register_fake("mdflow::census_gradient")
 def _(gradient: Tensor, gray: Tensor, other: Tensor, radius: int) -> Tensor:
     return torch.empty_like(gray, memory_format=torch.contiguous_format)
 
@@ -56,7 +62,7 @@ def _differentiate(context, gradient: Tensor) -> tuple[Tensor | None, Tensor | N
     )
 
 
-census_distance.register_autograd(_differentiate, setup_context=_save)
+torch.library.register_autograd("mdflow::census_distance", _differentiate, setup_context=_save)
 
 
 def grid(gray: Tensor) -> tuple[int, int]:

@@ -1,16 +1,16 @@
-"""The census of the GPU against its plain twin: on a GPU, or interpreted (tests/test_triton.py)."""
+"""The census of the GPU against its plain twin: on a GPU, or interpreted (tests/kernels/test_triton.py)."""
 
 import os
 
 import pytest
 import torch
 
-from mdflow.census import CensusDistance
+from mdflow.kernels.census import CensusDistance
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = pytest.mark.skipif(
     DEVICE == "cpu" and os.environ.get("TRITON_INTERPRET") != "1",
-    reason="no GPU: tests/test_triton.py interprets these",
+    reason="no GPU: tests/kernels/test_triton.py interprets these",
 )
 
 
@@ -29,7 +29,7 @@ def values_and_gradients(distance, one, two, radius):
 
 @pytest.mark.parametrize(("height", "width", "radius"), [(1, 1, 1), (2, 3, 3), (9, 35, 1), (17, 5, 2)])
 def test_values_and_gradients_are_those_of_the_plain_one(height, width, radius):
-    from mdflow.triton_census import census_distance
+    from mdflow.kernels.triton_census import census_distance
 
     one, two = grays(height, width)
     found = values_and_gradients(census_distance, one, two, radius)
@@ -40,7 +40,7 @@ def test_values_and_gradients_are_those_of_the_plain_one(height, width, radius):
 
 
 def test_float32_is_exact_enough():
-    from mdflow.triton_census import census_distance
+    from mdflow.kernels.triton_census import census_distance
 
     pair = grays(5, 9, torch.float32)
     found = values_and_gradients(census_distance, *pair, 2)
@@ -53,7 +53,7 @@ def test_float32_is_exact_enough():
 
 
 def test_an_image_that_needs_no_gradient_gets_none():
-    from mdflow.triton_census import census_distance
+    from mdflow.kernels.triton_census import census_distance
 
     one, two = grays(4, 6)
     census_distance(one.detach(), two, 1).sum().backward()
@@ -66,7 +66,7 @@ def test_an_image_that_needs_no_gradient_gets_none():
 
 
 def test_the_compiler_is_told_the_truth():
-    from mdflow.triton_census import census_distance
+    from mdflow.kernels.triton_census import census_distance
 
     tests = "test_schema", "test_autograd_registration", "test_faketensor"
     found = torch.library.opcheck(census_distance, (*grays(4, 5), 1), test_utils=tests)

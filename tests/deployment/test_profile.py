@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from mdflow.correlation import local_correlation
+from mdflow.deployment.profile import count_multiply_adds, measure_cost, shares_of_modules
 from mdflow.errors import InputError
 from mdflow.networks import create
-from mdflow.profile import count_multiply_adds, measure_cost, shares_of_modules
 
 
 def test_a_convolution_counts_once_for_each_weight_and_place():

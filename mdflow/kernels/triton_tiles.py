@@ -3,6 +3,8 @@
 import triton
 import triton.language as tl
 
+DEVICES = ("cuda", "cpu")  # of the operators; on a CPU Triton's interpreter runs them, with TRITON_INTERPRET=1
+
 
 @triton.jit
 def tile_pixels(width, TILE_HEIGHT: tl.constexpr, TILE_WIDTH: tl.constexpr):

@@ -11,10 +11,18 @@ import triton.language as tl
 from torch import Tensor
 
 from mdflow.errors import InputError
-from mdflow.triton_tiles import inside, tile_pixels, tiles
+from mdflow.kernels.triton_tiles import DEVICES, inside, tile_pixels, tiles
 
 TILE_VALUES = 2048  # pixels × channels of a tile, what a program's registers hold
 INTERPRETED = triton.knobs.runtime.interpret  # TRITON_INTERPRET=1 at the import: the kernels run on a CPU
+
+torch.library.define("mdflow::correlate", "(Tensor features1, Tensor features2, int[] rows, int[] columns) -> Tensor")
+torch.library.define(
+    "mdflow::correlate_backward",
+    "(Tensor gradient, Tensor features1, Tensor features2, int[] rows, int[] columns) -> (Tensor, Tensor)",
+)
+correlate = torch.ops.mdflow.correlate.default
+correlate_backward = torch.ops.mdflow.correlate_backward.default
 
 
 def triton_correlation(features1: Tensor, features2: Tensor, displacements: list[tuple[int, int]]) -> Tensor:
@@ -32,8 +40,8 @@ def triton_correlation(features1: Tensor, features2: Tensor, displacements: list
     return correlate(features1, features2, rows, columns)
 
 
-@torch.library.custom_op("mdflow::correlate", mutates_args=())
-def correlate(features1: Tensor, features2: Tensor, rows: list[int], columns: list[int]) -> Tensor:
+@torch.library.impl("mdflow::correlate", DEVICES)
+def _correlate(features1: Tensor, features2: Tensor, rows: list[int], columns: list[int]) -> Tensor:
     """triton_correlation as an operator, which torch.compile calls as it is."""
     cost = new_cost(features1, features2, rows, columns)
     grid, constants = launch(features1, rows, columns)
@@ -41,7 +49,7 @@ def correlate(features1: Tensor, features2: Tensor, rows: list[int], columns: li
     return cost
 
 
-@correlate.register_fake
+@torch.library.register_fake("mdflow::correlate")
 def new_cost(features1: Tensor, features2: Tensor, rows: list[int], columns: list[int]) -> Tensor:
     """Room for the costs."""
     batch, _, height, width = features1.shape
@@ -49,8 +57,8 @@ def new_cost(features1: Tensor, features2: Tensor, rows: list[int], columns: lis
     return features1.new_empty(batch, len(rows), height, width, dtype=kind)
 
 
-@torch.library.custom_op("mdflow::correlate_backward", mutates_args=())
-def correlate_backward(
+@torch.library.impl("mdflow::correlate_backward", DEVICES)
+def _correlate_backward(
     gradient: Tensor, features1: Tensor, features2: Tensor, rows: list[int], columns: list[int]
 ) -> tuple[Tensor, Tensor]:
     """The gradients of both features from that of their cost.
@@ -71,7 +79,7 @@ def correlate_backward(
     return result1, result2
 
 
-@correlate_backward.register_fake
+@torch.library.register_fake("mdflow::correlate_backward")
 def new_gradients(
     gradient: Tensor, features1: Tensor, features2: Tensor, rows: list[int], columns: list[int]
 ) -> tuple[Tensor, Tensor]:
@@ -88,7 +96,7 @@ def _differentiate(context, gradient: Tensor) -> tuple[Tensor, Tensor, None, Non
     return *correlate_backward(gradient, *context.saved_tensors, context.rows, context.columns), None, None
 
 
-correlate.register_autograd(_differentiate, setup_context=_save)
+torch.library.register_autograd("mdflow::correlate", _differentiate, setup_context=_save)
 
 
 def launch(features: Tensor, rows: list[int], columns: list[int]) -> tuple[tuple[int, int], dict[str, object]]:
