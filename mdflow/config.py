@@ -204,9 +204,13 @@ class SuperviseConfig(RunConfig):
 
 
 class QuantizeConfig(RunConfig):
-    """Quantisation-aware training: a float network teaches its integer version what it sees itself."""
+    """Quantisation-aware training: a float network teaches its integer version what it sees itself.
+
+    The synthetic scenes move as fast as frames of videos do: the ranges of a calibration clip what it never saw.
+    """
 
     steps: Count = 500
+    data: DataConfig = DataConfig(synthetic=SyntheticConfig(motion=(0.5, 48.0)))
     network: NetworkConfig = NetworkConfig()
     loss: SupervisedConfig = SupervisedConfig()
     optimiser: OptimiserConfig = OptimiserConfig(learning_rate=2e-5)

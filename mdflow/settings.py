@@ -38,7 +38,7 @@ def build(kind: type[Config], file: Path | None = None, overrides: list[str] | N
             raise InputError(f"Cannot read the setting '{override}'; expected key.sub=value.")
         put(values, key.split("."), parse_value(override, text))
     try:
-        return kind.model_validate(values)
+        return kind.model_validate(overlay(kind().model_dump(), values))
     except ValidationError as error:
         raise InputError("; ".join(explain(kind, problem) for problem in error.errors())) from error
 
@@ -85,6 +85,15 @@ def put(values: dict[str, Any], path: list[str], value: Any) -> None:
         if not isinstance(values, dict):
             raise InputError(f"'{'.'.join(path)}' goes below '{key}', which holds a single value.")
     values[path[-1]] = value
+
+
+def overlay(defaults: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`values` over `defaults`, key by key: a part of a group that is not named keeps the default of its verb."""
+    laid = {
+        key: overlay(defaults[key], value) if isinstance(value, dict) and isinstance(defaults.get(key), dict) else value
+        for key, value in values.items()
+    }
+    return defaults | laid
 
 
 def explain(kind: type[BaseModel], problem: dict[str, Any]) -> str:

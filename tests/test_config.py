@@ -9,12 +9,13 @@ from mdflow.config import (
     DistillConfig,
     OptimiserConfig,
     PretrainConfig,
+    QuantizeConfig,
     SuperviseConfig,
 )
 from mdflow.errors import InputError
 from mdflow.settings import build, dump
 
-KINDS = [PretrainConfig, DistillConfig, SuperviseConfig]
+KINDS = [PretrainConfig, DistillConfig, SuperviseConfig, QuantizeConfig]
 
 
 def write(folder: Path, text: str) -> Path:
@@ -52,6 +53,15 @@ def test_a_file_then_flags_then_settings(tmp_path):
     assert (config.augment.crop, config.augment.rotation) == ((64, 128), 0)
     assert config.network.name == "raft"
     assert config.augment.flip_vertical == AugmentConfig().flip_vertical
+
+
+def test_one_setting_of_a_group_leaves_the_verbs_own_defaults_of_the_others(tmp_path):
+    config = build(QuantizeConfig, write(tmp_path, "data: {workers: 0}\n"), ["optimiser.clip=2"])
+    assert config.optimiser.learning_rate == QuantizeConfig().optimiser.learning_rate != OptimiserConfig().learning_rate
+    assert config.data.synthetic.motion == QuantizeConfig().data.synthetic.motion
+    distillation = build(DistillConfig, overrides=["student.options.iterations=3"])
+    assert distillation.student.name == DistillConfig().student.name == "raft_small"
+    assert distillation.student.options == {"iterations": 3}
 
 
 def test_values_are_written_as_in_yaml():

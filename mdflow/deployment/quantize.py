@@ -130,7 +130,11 @@ class Ranges(NamedTuple):
 
 @torch.no_grad()
 def calibrate(network: FlowNetwork, samples: Iterable[Sample]) -> dict[str, Ranges]:
-    """The ranges of all convolutions that round with the least squared error what they see on the samples."""
+    """The ranges of all convolutions over what they see on the samples.
+
+    Of an input the whole range, for what is clipped there is a motion that the decoder never hears of;
+    of an output the one that rounds with the least squared error.
+    """
     seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     rng = np.random.default_rng(0)
 
@@ -147,8 +151,8 @@ def calibrate(network: FlowNetwork, samples: Iterable[Sample]) -> dict[str, Rang
     for hook in hooks:
         hook.remove()
     return {
-        name: Ranges(*(best_range(np.concatenate(values)) for values in zip(*pairs, strict=True)))
-        for name, pairs in seen.items()
+        name: Ranges(whole_range(np.concatenate(inputs)), best_range(np.concatenate(outputs)))
+        for name, (inputs, outputs) in {name: zip(*pairs, strict=True) for name, pairs in seen.items()}.items()
     }
 
 
@@ -159,9 +163,14 @@ def some_values(x: Tensor, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([values[chosen], [values.min(), values.max()]])
 
 
+def whole_range(values: np.ndarray) -> tuple[float, float]:
+    """The (least, largest) of the values and 0."""
+    return min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+
+
 def best_range(values: np.ndarray) -> tuple[float, float]:
     """The (least, largest) whose grid rounds the values with the least squared error."""
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    low, high = whole_range(values)
     # One end after the other: each has a flat optimum that depends little on the other.
     low = min((low * share for share in SHRINKINGS), key=lambda end: rounding_error(values, end, high))
     high = min((high * share for share in SHRINKINGS), key=lambda end: rounding_error(values, low, end))
