@@ -1,4 +1,4 @@
-"""A network as one ONNX file for any runtime: two uint8 images in, full-resolution flow in pixels out."""
+"""A network as one ONNX file for any runtime: two images in, full-resolution flow in pixels out."""
 
 import argparse
 from pathlib import Path
@@ -7,6 +7,7 @@ from mdflow.commands.predictor import open_network, parse_size, require_new_file
 from mdflow.data import open_dataset
 from mdflow.data.sample import Sample
 from mdflow.deployment.export import Difference, compare, to_onnx, write_model
+from mdflow.deployment.frame import WHITE
 from mdflow.deployment.integer import to_integer_onnx
 from mdflow.errors import InputError
 from mdflow.fitting import Size
@@ -25,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the network")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the .onnx file")
     parser.add_argument("--size", type=parse_size, default=SIZE, metavar="HxW", help="of the images (448x1024)")
-    parser.add_argument("--dynamic", action="store_true", help="take images of any size; exporting takes minutes")
+    parser.add_argument(
+        "--dynamic", action="store_true", help="take images of any size; exporting takes a minute or two"
+    )
+    parser.add_argument(
+        "--images", choices=sorted(WHITE), default="uint8", help="what it takes: 0..255, or 0..1 (uint8)"
+    )
     parser.add_argument("--int8", action="store_true", help="in integers; --checkpoint is a file of mdflow quantize")
     parser.add_argument("--data", metavar="PATH", default="synthetic", help="images to check the file on")
     parser.add_argument("--overwrite", action="store_true", help="replace the file")
@@ -38,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     size = tuple(arguments.size)
     samples = images_of(arguments.data, size, arguments.dynamic)
     to_model = to_integer_onnx if arguments.int8 else to_onnx
-    write_model(to_model(network, size, arguments.dynamic), arguments.out)
+    write_model(to_model(network, size, arguments.dynamic, arguments.images), arguments.out)
     difference = compare(network, arguments.out, samples)
     scale = max(difference.largest_flow, 1)
     largest, mean = INTEGER_DIFFERENCES if arguments.int8 else DIFFERENCES
@@ -46,9 +52,11 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.out.unlink()
         raise InputError(f"The exported '{arguments.network}' differs from PyTorch by {in_words(difference)}.")
     takes = "any size" if arguments.dynamic else f"{size[0]}x{size[1]}"
-    print(f"Wrote {arguments.out}, {arguments.out.stat().st_size / 2**20:.1f} MiB: two (1,3,H,W) uint8 RGB images of")
-    print(f"{takes} in, (1,2,H,W) float32 flow in pixels out. On {len(samples)} pairs of {arguments.data} it differs")
-    print(f"from PyTorch by {in_words(difference)}.")
+    print(
+        f"Wrote {arguments.out}, {arguments.out.stat().st_size / 2**20:.1f} MiB: two (1,3,H,W) {arguments.images} RGB"
+    )
+    print(f"images of {takes} in, (1,2,H,W) float32 flow in pixels out. On {len(samples)} pairs of {arguments.data} it")
+    print(f"differs from PyTorch by {in_words(difference)}.")
 
 
 def images_of(source: str, size: Size, any_size: bool) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""A network as one ONNX file: two uint8 images in, full-resolution flow in pixels out."""
+"""A network as one ONNX file: two images in, full-resolution flow in pixels out."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,29 +7,29 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Sample
-from mdflow.deployment.runtime import INPUTS, OnnxPredictor
+from mdflow.deployment.frame import CORE_INPUTS, CORE_OUTPUT, put_in_frame
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
-from mdflow.fitting import Size, pad
+from mdflow.fitting import Size
 from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
 
 OPSET = 18  # 16 brought GridSample, 18 is the first that torch's exporter writes itself
 
 
-class Deployed(nn.Module):
-    """The network from two (1,3,H,W) uint8 RGB images of any size to their (1,2,H,W) flow in pixels (fit "pad")."""
+class LastFlow(nn.Module):
+    """The network's last flow alone."""
 
     def __init__(self, network: FlowNetwork) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, image1: Tensor, image2: Tensor) -> Tensor:
-        fit = pad(tuple(image1.shape[-2:]), self.network.stride)
-        images = [fit.apply(image.float() / 255) for image in (image1, image2)]
-        return fit.undo(self.network(*images, last_only=True)[-1])
+        return self.network(image1, image2, last_only=True)[-1]
 
 
 class Difference(NamedTuple):
@@ -40,9 +40,10 @@ class Difference(NamedTuple):
     largest_flow: float
 
 
-def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # onnx is optional: no type
+def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False, kind: str = "uint8"):  # onnx is optional: no type
     """The network as an onnx.ModelProto for images of `size` (height, width), or of any size if `dynamic`.
 
+    The images are (1,3,H,W) RGB, uint8 or, with the kind "float", float32 in [0,1]; the flow (1,2,H,W) in pixels.
     Operators of ONNX alone, opset 18, without the exporter's notes on each node. Raises InputError without the extra
     mdflow[export], and when the network cannot be exported, with the layer that stands in the way.
     """
@@ -51,15 +52,17 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # onnx is
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError("Exporting needs onnx and onnxscript; install mdflow[export].") from error
-    free = {2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
-    deployed = Deployed(network.cpu()).eval()
+    rows, columns = (-(-length // network.stride) for length in size)
+    # Multiples of the stride by declaration: the sizes of all levels then follow without a case.
+    free = {2: network.stride * Dim("rows", min=2), 3: network.stride * Dim("columns", min=2)}
+    rows, columns = (max(rows, 2), max(columns, 2)) if dynamic else (rows, columns)
     try:
         with torch.no_grad():
             program = torch.onnx.export(
-                deployed,
-                tuple(torch.zeros(2, 1, 3, *size, dtype=torch.uint8)),
-                input_names=INPUTS,
-                output_names=["flow"],
+                LastFlow(network.cpu()).eval(),
+                tuple(torch.zeros(2, 1, 3, rows * network.stride, columns * network.stride)),
+                input_names=CORE_INPUTS,
+                output_names=[CORE_OUTPUT],
                 opset_version=OPSET,
                 dynamo=True,
                 verbose=False,
@@ -72,7 +75,7 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # onnx is
     for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
-    return model
+    return put_in_frame(model, network.stride, None if dynamic else size, kind)
 
 
 def obstacle(error: BaseException, network: FlowNetwork) -> str:

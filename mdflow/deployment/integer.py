@@ -8,10 +8,12 @@ from mdflow.errors import InputError
 from mdflow.fitting import Size
 from mdflow.networks.network import FlowNetwork
 
-PREFIX = "network."  # of the weights' names in mdflow.deployment.export.Deployed
+PREFIX = "network."  # of the weights' names in mdflow.deployment.export.LastFlow
 
 
-def to_integer_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  # onnx is optional: no type
+def to_integer_onnx(
+    network: FlowNetwork, size: Size, dynamic: bool = False, kind: str = "uint8"
+):  # onnx is optional: no type
     """The quantised network as an onnx.ModelProto, weights and what its convolutions take and give in 8 bits.
 
     Raises InputError as mdflow.deployment.export.to_onnx does, and for a network without quantised convolutions.
@@ -19,7 +21,7 @@ def to_integer_onnx(network: FlowNetwork, size: Size, dynamic: bool = False):  #
     layers = {name: layer for name, layer in convolutions(network).items() if isinstance(layer, IntegerConvolution)}
     if not layers:
         raise InputError(f"'{network.name}' has no quantised convolution; make some with `mdflow quantize`.")
-    return put_integers(to_onnx(to_floats(network), size, dynamic), layers)
+    return put_integers(to_onnx(to_floats(network), size, dynamic, kind), layers)
 
 
 def put_integers(model, layers: dict[str, IntegerConvolution]):

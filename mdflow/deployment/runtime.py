@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mdflow.deployment.frame import INPUTS, WHITE
 from mdflow.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mdflow.inference import BothDirections
-
-INPUTS = ("image1", "image2")
 
 
 class OnnxPredictor:
@@ -26,10 +25,11 @@ class OnnxPredictor:
     def __init__(self, path: Path | str, threads: int = 0) -> None:
         self.path = Path(path)
         self.session = open_session(self.path, threads)
-        inputs = {one.name: one.shape for one in self.session.get_inputs()}
+        inputs = {one.name: one for one in self.session.get_inputs()}
         if tuple(inputs) != INPUTS:
             raise InputError(f"'{path}' takes {', '.join(inputs)}; expected a file that `mdflow export` wrote.")
-        height, width = inputs[INPUTS[0]][2:]
+        self.takes_floats = inputs[INPUTS[0]].type == "tensor(float)"
+        height, width = inputs[INPUTS[0]].shape[2:]
         self.size = (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
     def __call__(self, image1: np.ndarray, image2: np.ndarray) -> np.ndarray:
@@ -39,6 +39,8 @@ class OnnxPredictor:
         height, width = image1.shape[:2]
         margins = self._margins(height, width)
         planes = [_planes(np.pad(image, (*margins, (0, 0)), mode="edge")) for image in (image1, image2)]
+        if self.takes_floats:
+            planes = [plane.astype(np.float32) / WHITE["uint8"] for plane in planes]
         (flow,) = self.session.run(None, dict(zip(INPUTS, planes, strict=True)))
         (top, _), (left, _) = margins
         return np.ascontiguousarray(flow[0, :, top : top + height, left : left + width].transpose(1, 2, 0))

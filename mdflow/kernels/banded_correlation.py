@@ -14,7 +14,7 @@ def banded_correlation(features1: Tensor, features2: Tensor, radius: int) -> Ten
     """
     batch, channels, height, width = features1.shape
     side, breadth = 2 * radius + 1, TILE + 2 * radius
-    tiles = -(-width // TILE)
+    tiles = (width + TILE - 1) // TILE  # no negative numbers: ONNX divides them towards zero
     missing = tiles * TILE - width
     rows1 = F.pad(features1, (0, missing)).permute(0, 2, 3, 1).reshape(batch, height, tiles, TILE, channels)
     rows2 = F.pad(features2, (radius, radius + missing, radius, radius)).permute(0, 2, 1, 3)

@@ -12,6 +12,7 @@ import torch
 from mdflow.checkpoint import save_network
 from mdflow.commands import main
 from mdflow.commands.export import images_of
+from mdflow.correlation import local_correlation
 from mdflow.data.io import read_flow, write_image
 from mdflow.data.synthetic import Synthetic
 from mdflow.deployment.export import OPSET, compare, obstacle, to_onnx, write_model
@@ -20,7 +21,9 @@ from mdflow.deployment.quantize import calibrate, quantize
 from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
+from mdflow.geometry import resize_flow, warp
 from mdflow.inference import Predictor
+from mdflow.networks.network import FlowNetwork
 from teachers import load
 
 onnx = pytest.importorskip("onnx")
@@ -164,3 +167,32 @@ def test_the_command_exports_the_integers_of_a_quantised_network(tmp_path, capsy
 def test_a_file_for_any_size_is_checked_at_two():
     sizes = [sample.image1.shape[:2] for sample in images_of("synthetic", (60, 70), any_size=True)]
     assert sizes == 3 * [(60, 70)] + 3 * [(41, 35)]
+
+
+class Small(FlowNetwork):
+    """One level of a pyramid: features at a quarter, the cost volume, what it says warped back."""
+
+    name, stride = "small", 8
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.features = torch.nn.Conv2d(3, 4, 3, stride=4, padding=1)
+        self.decoder = torch.nn.Conv2d(9, 2, 3, padding=1)
+
+    def encode(self, image1, image2):
+        return [self.features(image1)], [self.features(image2)]
+
+    def estimate(self, features1, features2):
+        coarse = self.decoder(local_correlation(features1[0], features2[0], 1))
+        fine = self.decoder(local_correlation(features1[0], warp(features2[0], coarse), 1))
+        height, width = fine.shape[-2:]
+        return [resize_flow(fine, (4 * height, 4 * width))]
+
+
+def test_a_file_for_any_size_gives_the_flow_of_pytorch_at_every_size(tmp_path):
+    network = Small().eval()
+    write_model(to_onnx(network, (32, 40), dynamic=True, kind="float"), tmp_path / "m.onnx")
+    for size in ((32, 40), (16, 16), (70, 61), (40, 150)):
+        found = compare(network, tmp_path / "m.onnx", Synthetic(length=1, size=size, texture_count=4))
+        assert found.largest < 1e-4 < found.largest_flow
