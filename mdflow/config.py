@@ -220,7 +220,7 @@ class PretrainConfig(RunConfig):
     """MDFlow's stage 1: photometric training of a light network, then also against its own clean flow.
 
     self_weight: of the augmentation term (ARFlow), from the share `self_from` of the steps on, with a
-    ramp over a tenth of the run.
+    ramp over a tenth of the run. anchor: of the distance from the start's flow where the other frame shows nothing.
     """
 
     network: NetworkConfig = NetworkConfig()
@@ -228,6 +228,7 @@ class PretrainConfig(RunConfig):
     self_weight: Weight = 0.1
     self_from: Share = 0.6
     self_loss: SupervisedConfig = SupervisedConfig()
+    anchor: Weight = 0.0
 
 
 class DistillConfig(RunConfig):

@@ -1,5 +1,8 @@
 """MDFlow's stage 1: a light network learns from raw video alone."""
 
+import copy
+
+import torch
 from torch import Tensor
 
 from mdflow.augment import Geometry, crop_only
@@ -8,7 +11,8 @@ from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
 from mdflow.geometry import resize_flow
-from mdflow.imitation import imitation_loss
+from mdflow.imitation import Pair, imitation_loss
+from mdflow.losses import endpoint_error, masked_mean
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import RunFolder
 from mdflow.training import fit
@@ -17,15 +21,19 @@ from mdflow.unsupervised import Crops, unsupervised_loss
 SELF_RAMP = 0.1  # the share of the run over which the self-supervised term grows (UFlow, SMURF)
 
 
-def pretrain_step(network: FlowNetwork, config: PretrainConfig, batch: Batch, progress: float) -> dict[str, Tensor]:
+def pretrain_step(
+    network: FlowNetwork, config: PretrainConfig, batch: Batch, progress: float, start: FlowNetwork | None = None
+) -> dict[str, Tensor]:
     """Photometric and smoothness terms on the clean crops; later also the network's own flow on augmented ones.
 
     The self-supervised term is ARFlow's (Liu et al., CVPR 2020): the flow of the clean pass, masked by its
-    own occlusion, is the label of a second pass over the augmented pair.
+    own occlusion, is the label of a second pass over the augmented pair. `start` anchors what is not visible.
     """
     crops, coloured, _ = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
+    if start is not None:
+        terms["anchor"] = config.anchor * anchor_loss(start, crops, (flows12[-1], flows21[-1]), visible)
     ramp = min(max((progress - config.self_from) / SELF_RAMP, 0), 1)
     if config.self_weight and ramp:
         size = crops.image1.shape[-2:]
@@ -33,6 +41,18 @@ def pretrain_step(network: FlowNetwork, config: PretrainConfig, batch: Batch, pr
         own = imitation_loss(network, coloured, labels, visible, config.augment, config.self_loss)
         terms["self"] = ramp * config.self_weight * own
     return terms
+
+
+def anchor_loss(start: FlowNetwork, crops: Crops, flows: Pair, visible: Pair) -> Tensor:
+    """Mean distance, in pixels, from the flow of the start where nothing is visible to learn from, both directions.
+
+    There no photometric term speaks, and smoothness alone makes what leaves the frame as slow as its neighbours; a
+    start that was taught with labels knows better. (Not in MDFlow, which starts from nothing.)
+    """
+    with torch.no_grad():
+        known = [found[-1].float() for found in start.both_directions(crops.image1, crops.image2, last_only=True)]
+    flow = resize_flow(torch.cat(flows).float(), crops.image1.shape[-2:])
+    return masked_mean(endpoint_error(flow, torch.cat(known)) * (1 - torch.cat(visible)))
 
 
 def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor, Tensor], Geometry]:
@@ -45,9 +65,10 @@ def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor,
 
 def run(config: PretrainConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder) -> None:
     """Train `network` in place on unlabelled pairs, judged on `held_out` by label-free scores."""
+    start = copy.deepcopy(network).eval() if config.anchor else None
     fit(
         learner=network,
-        step=lambda batch, progress: pretrain_step(network, config, batch, progress),
+        step=lambda batch, progress: pretrain_step(network, config, batch, progress, start),
         stream=lambda start: batches(dataset, config, start, labels=False),
         examine=Examiner(held_out, config.score_pairs),
         config=config,

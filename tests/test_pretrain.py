@@ -6,9 +6,11 @@ from pictures import shifted_pair
 from toy import Pairs, Stopped, Translation
 
 from mdflow import pretrain
-from mdflow.config import PretrainConfig
+from mdflow.config import AugmentConfig, PretrainConfig
+from mdflow.geometry import inside_frame
+from mdflow.history import read_metrics
 from mdflow.networks import create
-from mdflow.pretrain import cut_crops, pretrain_step
+from mdflow.pretrain import anchor_loss, cut_crops, pretrain_step
 from mdflow.rundir import open_run
 
 STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
@@ -56,6 +58,31 @@ def test_at_the_true_flow_there_is_nothing_to_learn():
     assert terms["smooth1"] < 0.01
     wrong = pretrain_step(Translation(0, 0), config, batch(), progress=1.0)
     assert wrong["l1"] > 0.02
+
+
+def test_the_start_anchors_what_leaves_the_frame_and_nothing_else():
+    """Motion of 16 px leaves through a quarter of the 64 columns, of each direction's first frame."""
+    still = AugmentConfig(**STILL, crop=(64, 64))
+    crops, _, _ = cut_crops(batch(16, 0, width=64), still)
+    flows = [flow[-1] for flow in Translation(16, 0).both_directions(crops.image1, crops.image2)]
+    visible = [inside_frame(flow) for flow in flows]
+    assert anchor_loss(Translation(16, 0), crops, flows, visible) < 1e-4
+    found = anchor_loss(Translation(20, 0), crops, flows, visible)
+    assert float(found.detach()) == pytest.approx(4 / 4, rel=0.02)
+    config = settings(augment=STILL | {"crop": (64, 64)}, loss={"census": 0, "l1": 1.0, "smooth1": 0}, anchor=2.0)
+    moving = Translation(16, 0)
+    terms = pretrain_step(moving, config, batch(16, 0, width=64), 0.0, start=Translation(20, 0))
+    assert float(terms["anchor"].detach()) == pytest.approx(2.0, rel=0.02)
+    terms["anchor"].backward()
+    assert moving.motion.grad[0] < 0
+
+
+def test_a_run_is_anchored_to_the_weights_that_it_started_from(tmp_path):
+    config = settings(out=tmp_path / "run", anchor=1.0, loss={"occlusion": "none"})
+    network = Translation(3, 0)
+    pretrain.run(config, network, Pairs(size=80), Pairs(1), open_run(config))
+    *_, last = read_metrics(tmp_path / "run")["pretrain"].values()
+    assert last["anchor"] > 0, "a network that is its own start is never away from it"
 
 
 @pytest.mark.parametrize(("progress", "share"), [(0.2, None), (0.5, None), (0.55, 0.5), (0.6, 1), (1, 1)])
