@@ -64,7 +64,7 @@ def regions(sample: Sample) -> dict[str, np.ndarray]:
     "bg" are KITTI-2015's moving objects and the rest.
     """
     speed = np.linalg.norm(sample.flow12, axis=-1)
-    known = np.isfinite(speed) if sample.valid1 is None else sample.valid1
+    known = sample.known1
     masks = {"all": known}
     if sample.visible1 is not None:
         masks["matched"] = known & sample.visible1

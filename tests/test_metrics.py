@@ -53,6 +53,12 @@ def test_regions_split_the_known_pixels():
     assert masks["bg"].sum() + masks["fg"].sum() == masks["all"].sum() == 3
 
 
+def test_a_flow_that_is_no_number_is_unknown_whatever_its_label_says():
+    truth = flow_of((1, 0), (np.nan, 0), (2, np.inf))
+    masks = regions(sample_of(truth, valid1=np.ones((1, 3), bool)))
+    assert masks["all"].tolist() == [[True, False, False]]
+
+
 def test_regions_without_labels_are_left_out():
     assert set(regions(sample_of(flow_of((1, 0))))) == {"all", "s0-10", "s10-40", "s40+"}
 
