@@ -210,7 +210,7 @@ class QuantizeConfig(RunConfig):
     """
 
     steps: Count = 500
-    data: DataConfig = DataConfig(synthetic=SyntheticConfig(motion=(0.5, 48.0)))
+    data: DataConfig = DataConfig(synthetic=SyntheticConfig(motion=(0.5, 96.0)))
     network: NetworkConfig = NetworkConfig()
     loss: SupervisedConfig = SupervisedConfig()
     optimiser: OptimiserConfig = OptimiserConfig(learning_rate=2e-5)

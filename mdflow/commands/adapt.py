@@ -148,12 +148,13 @@ def belongs(setting: str, kind: type[Config]) -> bool:
 def pretrain_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """What pretraining alone has.
 
-    Trained weights do not gain by their own flow on augmented frames in so few steps (docs/ablation.md, row 2).
+    Trained weights do not gain by their own flow on augmented frames in so few steps (docs/ablation.md, row 2); what
+    they know of the pixels that leave the frame is kept (docs/adapt.md).
     """
     start = arguments.init or SHIPPED
     settings: dict[str, Any] = {"network": {"name": arguments.network or "fastflownet", "init": start}}
     if start != UNTRAINED:
-        settings |= trained_start() | {"self_weight": 0.0}
+        settings |= trained_start() | {"self_weight": 0.0, "anchor": 1.0}
     return settings
 
 
