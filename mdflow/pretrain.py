@@ -10,7 +10,7 @@ from mdflow.config import AugmentConfig, PretrainConfig
 from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
-from mdflow.geometry import resize_flow
+from mdflow.geometry import inside_frame, resize_flow
 from mdflow.imitation import Pair, imitation_loss
 from mdflow.losses import endpoint_error, masked_mean
 from mdflow.networks.network import FlowNetwork
@@ -27,13 +27,13 @@ def pretrain_step(
     """Photometric and smoothness terms on the clean crops; later also the network's own flow on augmented ones.
 
     The self-supervised term is ARFlow's (Liu et al., CVPR 2020): the flow of the clean pass, masked by its
-    own occlusion, is the label of a second pass over the augmented pair. `start` anchors what is not visible.
+    own occlusion, is the label of a second pass over the augmented pair. `start` anchors what leaves the frame.
     """
     crops, coloured, _ = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
     if start is not None:
-        terms["anchor"] = config.anchor * anchor_loss(start, crops, (flows12[-1], flows21[-1]), visible)
+        terms["anchor"] = config.anchor * anchor_loss(start, crops, (flows12[-1], flows21[-1]))
     ramp = min(max((progress - config.self_from) / SELF_RAMP, 0), 1)
     if config.self_weight and ramp:
         size = crops.image1.shape[-2:]
@@ -43,16 +43,19 @@ def pretrain_step(
     return terms
 
 
-def anchor_loss(start: FlowNetwork, crops: Crops, flows: Pair, visible: Pair) -> Tensor:
-    """Mean distance, in pixels, from the flow of the start where nothing is visible to learn from, both directions.
+def anchor_loss(start: FlowNetwork, crops: Crops, flows: Pair) -> Tensor:
+    """Mean distance, in pixels, from the flow of the start where that leaves the frame, both directions.
 
-    There no photometric term speaks, and smoothness alone makes what leaves the frame as slow as its neighbours; a
-    start that was taught with labels knows better. (Not in MDFlow, which starts from nothing.)
+    There no photometric term speaks, and smoothness alone makes a pixel as slow as its neighbours; a start that was
+    taught with labels knows better. What is merely occluded is free: its flow may be wrong and be mended yet. (Not in
+    MDFlow, which starts from nothing.)
     """
     with torch.no_grad():
-        known = [found[-1].float() for found in start.both_directions(crops.image1, crops.image2, last_only=True)]
+        known = start.both_directions(crops.image1, crops.image2, last_only=True)
+    known = torch.cat([found[-1].float() for found in known])
+    leaves = 1 - inside_frame(known, crops.frame1.shape[-2:], torch.cat([crops.origin, crops.origin]))
     flow = resize_flow(torch.cat(flows).float(), crops.image1.shape[-2:])
-    return masked_mean(endpoint_error(flow, torch.cat(known)) * (1 - torch.cat(visible)))
+    return masked_mean(endpoint_error(flow, known) * leaves)
 
 
 def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor, Tensor], Geometry]:
