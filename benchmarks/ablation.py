@@ -8,6 +8,7 @@ never from its labels. OUT/results.jsonl keeps what is done: the same command go
 """
 
 import argparse
+import copy
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -20,7 +21,6 @@ import numpy as np
 import torch
 
 from mdflow import distill, pretrain
-from mdflow.adapt import trained_start
 from mdflow.checkpoint import load_network
 from mdflow.commands.predictor import parse_option, parse_size
 from mdflow.commands.training import HELD_OUT_SEED
@@ -33,6 +33,7 @@ from mdflow.data.synthetic import Synthetic
 from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
 from mdflow.networks.network import FlowNetwork
+from mdflow.pretrain import trained_start
 from mdflow.rundir import open_run
 from mdflow.settings import build
 from mdflow.training import fit
@@ -191,6 +192,7 @@ def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, Pre
     """The settings of each turn, by the turn's place and name."""
     height, width = arguments.size
     steps = arguments.steps // len(row.turns)
+    trained = trained_start()
     shared = {
         "batch_size": arguments.batch_size,
         "precision": "bfloat16",
@@ -202,7 +204,9 @@ def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, Pre
         "score_pairs": min(arguments.pairs, 8),
         "data": {"frame": [3 * height // 2, 3 * width // 2], "resize": False, "workers": 0},
         "augment": {"crop": [height, width], "eraser_size": [height / 6, height / 3]},
-    } | trained_start()
+        "loss": trained["loss"],
+        "optimiser": trained["optimiser"],  # its anchor is a row of its own
+    }
     settings = [f"{key}={json.dumps(value)}" for key, value in row.settings.items()]
     folder = f"{row.name.replace(' ', '_').replace(':', '')}_{seed}"
     return {
@@ -221,7 +225,7 @@ def run_row(row: Row, seed: int, arguments: argparse.Namespace, training: Datase
     """Train as the row says; the network that learned last."""
     network, student = starts(arguments)
     ways: dict[str, tuple[FlowNetwork, Callable[..., Any]]] = {
-        "pretrain": (network, partial(pretrain.pretrain_step, network)),
+        "pretrain": (network, partial(pretrain.pretrain_step, network, start=copy.deepcopy(network).eval())),
         "alone": (student, partial(pretrain.pretrain_step, student)),
         "student": (student, partial(distill.teach_student, network, student)),
         "network": (network, partial(distill.teach_teacher, student, network)),

@@ -2,7 +2,6 @@
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
 from mdflow import distill, pretrain
 from mdflow.checkpoint import load_network
@@ -54,14 +53,6 @@ class Shrunk:
         if width <= self.width:
             return pair
         return scaled(pair, max(round(height * self.width / width), 1), self.width)
-
-
-def trained_start() -> dict[str, Any]:
-    """Settings of a stage that starts from trained weights: no warm-up without occlusion, and small steps."""
-    return {
-        "loss": {"mask_from": 0.0, "forward_backward_from": 0.0},
-        "optimiser": {"learning_rate": 1e-4},
-    }
 
 
 def adapt(

@@ -1,6 +1,7 @@
 """MDFlow's stage 1: a light network learns from raw video alone."""
 
 import copy
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,18 @@ from mdflow.unsupervised import Crops, unsupervised_loss
 SELF_RAMP = 0.1  # the share of the run over which the self-supervised term grows (UFlow, SMURF)
 
 
+def trained_start() -> dict[str, Any]:
+    """Settings of a pretraining that starts from trained weights, in place of PretrainConfig's.
+
+    No warm-up without occlusion, small steps, and an anchor (docs/adapt.md).
+    """
+    return {
+        "loss": {"mask_from": 0.0, "forward_backward_from": 0.0},
+        "optimiser": {"learning_rate": 1e-4},
+        "anchor": 1.0,
+    }
+
+
 def pretrain_step(
     network: FlowNetwork, config: PretrainConfig, batch: Batch, progress: float, start: FlowNetwork | None = None
 ) -> dict[str, Tensor]:
@@ -32,7 +45,7 @@ def pretrain_step(
     crops, coloured, _ = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
-    if start is not None:
+    if config.anchor and start is not None:
         terms["anchor"] = config.anchor * anchor_loss(start, crops, (flows12[-1], flows21[-1]))
     ramp = min(max((progress - config.self_from) / SELF_RAMP, 0), 1)
     if config.self_weight and ramp:

@@ -22,11 +22,17 @@ YAML_TROUBLE = (yaml.YAMLError, ValueError, RecursionError)
 Config = TypeVar("Config", bound=Settings)
 
 
-def build(kind: type[Config], file: Path | None = None, overrides: list[str] | None = None, **flags: Any) -> Config:
+def build(
+    kind: type[Config],
+    file: Path | None = None,
+    overrides: list[str] | None = None,
+    base: dict[str, Any] | None = None,
+    **flags: Any,
+) -> Config:
     """A config of `kind` from its defaults, then a YAML file, then flags that are not None, then "key.sub=value".
 
-    A flag's double underscore is a dot. Raises InputError naming every wrong key (with the nearest right
-    one) and every value out of range.
+    `base`: values in place of some of the defaults. A flag's double underscore is a dot. Raises InputError naming
+    every wrong key (with the nearest right one) and every value out of range.
     """
     values = read_yaml(file) if file else {}
     for key, value in flags.items():
@@ -38,7 +44,7 @@ def build(kind: type[Config], file: Path | None = None, overrides: list[str] | N
             raise InputError(f"Cannot read the setting '{override}'; expected key.sub=value.")
         put(values, key.split("."), parse_value(override, text))
     try:
-        return kind.model_validate(overlay(kind().model_dump(), values))
+        return kind.model_validate(overlay(overlay(kind().model_dump(), base or {}), values))
     except ValidationError as error:
         raise InputError("; ".join(explain(kind, problem) for problem in error.errors())) from error
 

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best, judged, trained_start
+from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best, judged
 from mdflow.adapt_report import Account, write_report
 from mdflow.checkpoint import save_network
 from mdflow.commands.curate import clips_of, curate_all
@@ -25,6 +25,7 @@ from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
 from mdflow.networks import create
+from mdflow.pretrain import trained_start
 from mdflow.results import make_folder
 from mdflow.rundir import check_run, open_run
 from mdflow.settings import Config, build
@@ -154,7 +155,7 @@ def pretrain_settings(arguments: argparse.Namespace) -> dict[str, Any]:
     start = arguments.init or SHIPPED
     settings: dict[str, Any] = {"network": {"name": arguments.network or "fastflownet", "init": start}}
     if start != UNTRAINED:
-        settings |= trained_start() | {"self_weight": 0.0, "anchor": 1.0}
+        settings |= trained_start() | {"self_weight": 0.0}
     return settings
 
 

@@ -5,6 +5,7 @@ import argparse
 from mdflow import pretrain
 from mdflow.commands.training import add_training_arguments, train_one
 from mdflow.config import PretrainConfig
+from mdflow.pretrain import trained_start
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,4 +16,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, then write network.safetensors into the run folder."""
-    train_one(PretrainConfig, pretrain.run, arguments)
+    train_one(PretrainConfig, pretrain.run, arguments, trained_start())

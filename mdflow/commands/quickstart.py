@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from mdflow import distill, pretrain
-from mdflow.adapt import trained_start
 from mdflow.checkpoint import save_network
 from mdflow.commands.training import open_held_out, open_training_data
 from mdflow.config import DistillConfig, PretrainConfig
@@ -17,6 +16,7 @@ from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
+from mdflow.pretrain import trained_start
 from mdflow.report import Column, figure_table
 from mdflow.rundir import open_run
 from mdflow.settings import build

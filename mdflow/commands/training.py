@@ -43,12 +43,15 @@ def add_training_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
 
 
-def build_config(kind: type[Config], arguments: argparse.Namespace, **flags: Any) -> Config:
-    """The verb's config from its file, flags and --set."""
+def build_config(
+    kind: type[Config], arguments: argparse.Namespace, base: dict[str, Any] | None = None, **flags: Any
+) -> Config:
+    """The verb's config from its file, flags and --set, over `base` in place of some of its defaults."""
     return build(
         kind,
         arguments.config,
         arguments.set,
+        base,
         out=arguments.out,
         steps=arguments.steps,
         batch_size=arguments.batch_size,
@@ -67,9 +70,7 @@ def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
     Raises InputError if it has nothing to train, or cannot take the run's crops.
     """
     torch.manual_seed(run.seed)
-    start = str(config.init)
-    if start == AUTO:
-        start = SHIPPED if has_shipped(config.name) else UNTRAINED
+    start = start_of(config)
     if start == UNTRAINED:
         network = create(config.name, **config.options)
     else:
@@ -84,14 +85,29 @@ def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
     return network.to(pick_device(run.device))
 
 
+def start_of(config: NetworkConfig) -> str:
+    """Where the network's weights come from: a file, SHIPPED or UNTRAINED."""
+    start = str(config.init)
+    if start == AUTO:
+        start = SHIPPED if has_shipped(config.name) else UNTRAINED
+    return start
+
+
 def train_one(
     kind: type[PretrainConfig] | type[SuperviseConfig],
     train: Callable[[Any, FlowNetwork, Dataset, Dataset, RunFolder], None],
     arguments: argparse.Namespace,
+    trained_base: dict[str, Any] | None = None,
 ) -> None:
-    """Train one network by `train` as the arguments say, then write network.safetensors into the run folder."""
+    """Train one network by `train` as the arguments say, then write network.safetensors into the run folder.
+
+    trained_base: the defaults that differ where the network starts from trained weights.
+    """
     ranks.join()
-    config = build_config(kind, arguments, network__name=arguments.network, network__init=arguments.init)
+    flags = {"network__name": arguments.network, "network__init": arguments.init}
+    config = build_config(kind, arguments, **flags)
+    if start_of(config.network) != UNTRAINED:
+        config = build_config(kind, arguments, trained_base, **flags)
     network = make_network(config.network, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)

@@ -108,6 +108,17 @@ def test_distillation_trains_both_from_given_weights(tmp_path):
     assert load("raft_small", run / "student.safetensors") is not None
 
 
+def test_a_pretraining_from_trained_weights_takes_small_steps_and_an_anchor(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr("mdflow.pretrain.run", lambda config, *_: seen.append(config))
+    for number, more in enumerate(([], ["--init", "shipped"], ["--init", "shipped", "--set", "anchor=0.5"])):
+        assert main(["pretrain", "-o", str(tmp_path / str(number)), "--set", "data.synthetic.length=2", *more]) == 0
+    new, trained, changed = seen
+    assert (new.anchor, new.loss.mask_from, new.optimiser.learning_rate) == (0, 0.2, 4e-4)
+    assert (trained.anchor, trained.loss.mask_from, trained.optimiser.learning_rate) == (1, 0, 1e-4)
+    assert changed == trained.model_copy(update={"anchor": 0.5, "out": changed.out})
+
+
 def test_a_distillation_starts_from_shipped_weights_unless_told_otherwise():
     config = build(DistillConfig)
     shipped = make_network(config.student, config).state_dict()
