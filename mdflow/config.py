@@ -220,7 +220,7 @@ class PretrainConfig(RunConfig):
     """MDFlow's stage 1: photometric training of a light network, then also against its own clean flow.
 
     self_weight: of the augmentation term (ARFlow), from the share `self_from` of the steps on, with a
-    ramp over a tenth of the run. anchor: of the distance from the start's flow where that leaves the frame.
+    ramp over a tenth of the run. anchor: of the distance from the start's flow where the other frame shows nothing.
     """
 
     network: NetworkConfig = NetworkConfig()

@@ -19,6 +19,7 @@ from mdflow.rundir import RunFolder
 from mdflow.training import fit
 from mdflow.unsupervised import Crops, unsupervised_loss
 
+HIDDEN = 0.2  # how much the anchor holds what is not visible, against what leaves the frame
 SELF_RAMP = 0.1  # the share of the run over which the self-supervised term grows (UFlow, SMURF)
 
 
@@ -40,13 +41,13 @@ def pretrain_step(
     """Photometric and smoothness terms on the clean crops; later also the network's own flow on augmented ones.
 
     The self-supervised term is ARFlow's (Liu et al., CVPR 2020): the flow of the clean pass, masked by its
-    own occlusion, is the label of a second pass over the augmented pair. `start` anchors what leaves the frame.
+    own occlusion, is the label of a second pass over the augmented pair. `start` anchors what is not visible.
     """
     crops, coloured, _ = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
     if config.anchor and start is not None:
-        terms["anchor"] = config.anchor * anchor_loss(start, crops, (flows12[-1], flows21[-1]))
+        terms["anchor"] = config.anchor * anchor_loss(start, crops, (flows12[-1], flows21[-1]), visible)
     ramp = min(max((progress - config.self_from) / SELF_RAMP, 0), 1)
     if config.self_weight and ramp:
         size = crops.image1.shape[-2:]
@@ -56,19 +57,20 @@ def pretrain_step(
     return terms
 
 
-def anchor_loss(start: FlowNetwork, crops: Crops, flows: Pair) -> Tensor:
-    """Mean distance, in pixels, from the flow of the start where that leaves the frame, both directions.
+def anchor_loss(start: FlowNetwork, crops: Crops, flows: Pair, visible: Pair) -> Tensor:
+    """Mean distance, in pixels, from the flow of the start where nothing visible says more, both directions.
 
-    There no photometric term speaks, and smoothness alone makes a pixel as slow as its neighbours; a start that was
-    taught with labels knows better. What is merely occluded is free: its flow may be wrong and be mended yet. (Not in
-    MDFlow, which starts from nothing.)
+    Where that flow leaves the frame no photometric term ever speaks, and smoothness alone makes a pixel as slow as its
+    neighbours; a start that was taught with labels knows better. What is merely not visible counts less: it may be
+    wrong and be mended yet. (Not in MDFlow, which starts from nothing.)
     """
     with torch.no_grad():
         known = start.both_directions(crops.image1, crops.image2, last_only=True)
     known = torch.cat([found[-1].float() for found in known])
     leaves = 1 - inside_frame(known, crops.frame1.shape[-2:], torch.cat([crops.origin, crops.origin]))
+    weight = torch.maximum(leaves, HIDDEN * (1 - torch.cat(visible)))
     flow = resize_flow(torch.cat(flows).float(), crops.image1.shape[-2:])
-    return masked_mean(endpoint_error(flow, known) * leaves)
+    return masked_mean(endpoint_error(flow, known) * weight)
 
 
 def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor, Tensor], Geometry]:
