@@ -10,7 +10,7 @@ from mdflow import pretrain
 from mdflow.config import AugmentConfig, PretrainConfig
 from mdflow.history import read_metrics
 from mdflow.networks import create
-from mdflow.pretrain import anchor_loss, cut_crops, pretrain_step
+from mdflow.pretrain import HIDDEN, anchor_loss, cut_crops, pretrain_step
 from mdflow.rundir import open_run
 
 STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
@@ -60,19 +60,24 @@ def test_at_the_true_flow_there_is_nothing_to_learn():
     assert wrong["l1"] > 0.02
 
 
-def test_the_start_anchors_what_leaves_the_frame_and_nothing_else():
-    """Motion of 16 px leaves the frame, 64 px wide, through a quarter of its columns; crops that move inside do not."""
+def test_the_start_anchors_what_leaves_the_frame_and_by_less_what_is_hidden():
+    """Motion of 16 px leaves the frame, 64 px wide, through a quarter of its columns; from the middle it stays inside."""
     still = AugmentConfig(**STILL, crop=(64, 64))
     crops, _, _ = cut_crops(batch(16, 0, width=64), still)
     flows = [flow[-1].detach() for flow in Translation(20, 0).both_directions(crops.image1, crops.image2)]
-    assert anchor_loss(Translation(20, 0), crops, flows) < 1e-5
-    found = anchor_loss(Translation(16, 0), crops, flows)
-    assert float(found) == pytest.approx(4 / 4, rel=0.02)
+    seen = [torch.ones(2, 1, 64, 64)] * 2
+    assert anchor_loss(Translation(20, 0), crops, flows, seen) < 1e-5
+    start = Translation(16, 0)
+    assert float(anchor_loss(start, crops, flows, seen)) == pytest.approx(4 / 4, rel=0.02)
     cut = {"image1": crops.image1[..., 16:48], "image2": crops.image2[..., 16:48]}
-    inner = replace(crops, **cut, origin=crops.origin + torch.tensor([16.0, 0.0]))
-    halves = [flow[..., 16:48] for flow in flows]
-    assert anchor_loss(Translation(16, 0), inner, halves) < 1e-5
+    middle = replace(crops, **cut, origin=crops.origin + torch.tensor([16.0, 0.0]))
+    inner = [flow[..., 16:48] for flow in flows]
+    assert anchor_loss(start, middle, inner, [mask[..., 16:48] for mask in seen]) < 1e-5
+    hidden = [torch.zeros(2, 1, 64, 32)] * 2
+    assert float(anchor_loss(start, middle, inner, hidden)) == pytest.approx(4 * HIDDEN, rel=0.02)
 
+
+def test_the_anchor_is_a_term_of_the_step_and_pulls_towards_the_start():
     config = settings(augment=STILL | {"crop": (64, 64)}, loss={"census": 0, "l1": 1.0, "smooth1": 0}, anchor=2.0)
     moving = Translation(16, 0)
     terms = pretrain_step(moving, config, batch(16, 0, width=64), 0.0, start=Translation(20, 0))
