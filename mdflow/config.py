@@ -213,7 +213,7 @@ class QuantizeConfig(RunConfig):
     data: DataConfig = DataConfig(synthetic=SyntheticConfig(motion=(0.5, 96.0)))
     network: NetworkConfig = NetworkConfig()
     loss: SupervisedConfig = SupervisedConfig()
-    optimiser: OptimiserConfig = OptimiserConfig(learning_rate=2e-5)
+    optimiser: OptimiserConfig = OptimiserConfig(learning_rate=1e-5)  # at 1e-4 the weights wander off
 
 
 class PretrainConfig(RunConfig):

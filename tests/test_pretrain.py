@@ -61,7 +61,7 @@ def test_at_the_true_flow_there_is_nothing_to_learn():
 
 
 def test_the_start_anchors_what_leaves_the_frame_and_by_less_what_is_hidden():
-    """Motion of 16 px leaves the frame, 64 px wide, through a quarter of its columns; from the middle it stays inside."""
+    """Motion of 16 px leaves the frame, 64 px wide, through a quarter of its columns; from the middle it does not."""
     still = AugmentConfig(**STILL, crop=(64, 64))
     crops, _, _ = cut_crops(batch(16, 0, width=64), still)
     flows = [flow[-1].detach() for flow in Translation(20, 0).both_directions(crops.image1, crops.image2)]
