@@ -1,6 +1,9 @@
 """What surrounds a network in an ONNX file: images padded to its stride, its flow cropped back."""
 
-from mdflow.fitting import Size
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a deployment machine has no PyTorch
+    from mdflow.fitting import Size
 
 INPUTS = ("image1", "image2")
 CORE_INPUTS, CORE_OUTPUT = ("frame_padded1", "frame_padded2"), "frame_flow"
@@ -35,7 +38,7 @@ mdflow ({kind}[1, 3, {height}, {width}] image1, {kind}[1, 3, {height}, {width}] 
 """
 
 
-def put_in_frame(core, stride: int, size: Size | None, kind: str):  # onnx is optional: no types
+def put_in_frame(core, stride: int, size: "Size | None", kind: str):  # onnx is optional: no types
     """The model `core`, from CORE_INPUTS to CORE_OUTPUT, within FRAME; in place.
 
     size: (height, width) of the images, None for any. kind: of their values, a key of WHITE.
