@@ -52,10 +52,20 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False, kind: str =
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError("Exporting needs onnx and onnxscript; install mdflow[export].") from error
+    model = traced(network, size, dynamic)
+    del model.graph.value_info[:]  # runtimes find the shapes themselves
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    return put_in_frame(model, network.stride, None if dynamic else size, kind)
+
+
+def traced(network: FlowNetwork, size: Size, dynamic: bool):  # onnx is optional: no type
+    """The network alone as an onnx.ModelProto, from CORE_INPUTS, padded to its stride, to CORE_OUTPUT."""
     rows, columns = (-(-length // network.stride) for length in size)
+    rows, columns = (max(rows, 2), max(columns, 2)) if dynamic else (rows, columns)
     # Multiples of the stride by declaration: the sizes of all levels then follow without a case.
     free = {2: network.stride * Dim("rows", min=2), 3: network.stride * Dim("columns", min=2)}
-    rows, columns = (max(rows, 2), max(columns, 2)) if dynamic else (rows, columns)
     try:
         with torch.no_grad():
             program = torch.onnx.export(
@@ -70,12 +80,7 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False, kind: str =
             )
     except Exception as error:  # the exporter wraps whatever its many parts raise
         raise InputError(f"'{network.name}' cannot be exported: {obstacle(error, network)}.") from error
-    model = program.model_proto
-    del model.graph.value_info[:]  # runtimes find the shapes themselves
-    for node in model.graph.node:
-        node.ClearField("metadata_props")
-        node.ClearField("doc_string")
-    return put_in_frame(model, network.stride, None if dynamic else size, kind)
+    return program.model_proto
 
 
 def obstacle(error: BaseException, network: FlowNetwork) -> str:
