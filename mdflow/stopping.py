@@ -1,5 +1,6 @@
 """Being asked to stop: SIGTERM, which clusters send before they take a machine away."""
 
+import multiprocessing
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -30,3 +31,10 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
 def ignore_stop_signal() -> None:
     """For helper processes, which a cluster signals too: they end when the run does."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def kill_helpers() -> None:
+    """End the helper processes that are left: at an exit Python sends them SIGTERM, which they ignore, and waits."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()

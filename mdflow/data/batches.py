@@ -4,6 +4,7 @@ import multiprocessing
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import count, islice
+from multiprocessing.util import Finalize
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from mdflow.config import AugmentConfig, DataConfig, RunConfig
 from mdflow.data.order import groups, runs_of
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
-from mdflow.stopping import ignore_stop_signal
+from mdflow.stopping import ignore_stop_signal, kill_helpers
 
 Batch = dict[str, Tensor]
 
@@ -186,6 +187,9 @@ def batches(dataset: Dataset, config: RunConfig, start: int, labels: bool, shift
     seed, workers = config.seed + shift, config.data.workers
     frames = Frames(dataset, config.data, config.augment, seed, labels)
     sampler = Positions(dataset, config.batch_size, seed, start)
+    if workers:
+        # A loader that is still referred to, as by the traceback of an error, does not end its workers itself.
+        Finalize(None, kill_helpers, exitpriority=1)
     loader = DataLoader(
         frames,
         batch_sampler=sampler,

@@ -3,6 +3,8 @@
 import itertools
 import multiprocessing
 import signal
+import subprocess
+import sys
 from dataclasses import fields
 from types import SimpleNamespace
 
@@ -205,3 +207,22 @@ def test_a_cache_keeps_flows_to_a_thirtieth_of_a_pixel():
 
     assert np.abs(Cached(Fast())[0].flow12 - 63.987).max() < 0.033
     assert Cached(Fast())[0].flow21 is None
+
+
+HELD = """
+import sys
+from mdflow.config import PretrainConfig
+from mdflow.data.batches import batches
+from mdflow.data.synthetic import Synthetic
+
+data, augment = {"workers": 1, "frame": (64, 64), "resize": False}, {"crop": (64, 64)}
+config = PretrainConfig(batch_size=1, data=data, augment=augment)
+sys.held = batches(Synthetic(2, (64, 64), texture_count=2), config, 0, labels=False)
+print(next(sys.held)["image1"].shape[0])
+"""
+
+
+def test_a_process_that_never_closed_its_loader_ends_all_the_same():
+    """Its workers ignore SIGTERM, so that Python's own way to end them would wait for ever."""
+    done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, timeout=240, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
