@@ -2,7 +2,7 @@
 
 python -m benchmarks.soak -o FOLDER [--hours 3] [--seed 0] [--data SOURCE ...] [--picture docs/soak.png]
 
-A process lives at most a quarter of an hour, most of them a few minutes, then it is killed (SIGKILL) and another one
+A process lives at most half an hour, most of them less than ten minutes, then it is killed (SIGKILL) and another one
 resumes. Every half minute a line of JSON goes to FOLDER/soak.jsonl: memory of the process and of its loader workers,
 open files, stage and step. At the end the first rounds are run again without a kill, and compared. What is in the
 folder already is gone on from and counts: --hours 0 looks once more at what was seen.
@@ -29,8 +29,8 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 EVERY = 30  # seconds between two lines
-LONGEST = 15 * 60  # seconds that a process lives
-WARM_UP = 120  # seconds after which memory is expected to be flat
+LONGEST = 30 * 60  # seconds that a process lives
+WARM_UP = 300  # seconds after which memory is expected to be flat
 STEPS = 300  # of a stage
 COMPARED = 2  # rounds that are run again undisturbed
 SETTINGS = SMALL | {

@@ -78,12 +78,13 @@ def open_datasets(sources: Sequence[str], labelled: bool = False, **synthetic) -
     """The mixture of several sources, each with an optional weight after a colon, "clips:0.3"; one as it is.
 
     labelled: without the pairs that have no flow. The options go to the synthetic set, where it is among
-    them. Raises InputError as open_dataset does, and if a source has no labelled pair.
+    them, but for those that its source names itself ("synthetic?hard=1"). Raises
+    InputError as open_dataset does, and if a source has no labelled pair.
     """
     if not sources:
         raise InputError("No data was given; expected at least one path, or synthetic.")
     parts = [split_weight(source) for source in sources]
-    datasets = [open_dataset(source, **(synthetic if source == "synthetic" else {})) for source, _ in parts]
+    datasets = [open_dataset(source, **for_source(source, synthetic)) for source, _ in parts]
     if labelled:
         datasets = [labelled_only(dataset, source) for dataset, (source, _) in zip(datasets, parts, strict=True)]
     weights = [weight for _, weight in parts]
@@ -92,6 +93,12 @@ def open_datasets(sources: Sequence[str], labelled: bool = False, **synthetic) -
     if all(weight is None for weight in weights):
         return Mixture(datasets)
     return Mixture(datasets, [1.0 if weight is None else weight for weight in weights])
+
+
+def for_source(source: str, synthetic: dict) -> dict:
+    """The synthetic set's options that a source leaves open; none for another source."""
+    name, given = split_options(source)
+    return {key: value for key, value in synthetic.items() if key not in given} if name == "synthetic" else {}
 
 
 def split_weight(source: str) -> tuple[str, float | None]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mdflow.data.hardness import hard_textures, with_shadows
 from mdflow.data.sample import Sample
 from mdflow.data.scene import Layer, flow_to, view, visible_in
 from mdflow.data.scenery import camera_scene, layered_scene
@@ -19,7 +20,8 @@ class Synthetic:
 
     size: (height, width). motion: the range of the scenes' typical displacement in pixels a frame; each
     scene draws its own, log-uniformly. camera: the share of scenes seen by a camera that moves through
-    space, the others are layers in the image plane. appearance: exposure, shading, blur and noise differ
+    space, the others are layers in the image plane. hard: the share of scenes with plain and finely tiled
+    surfaces, shadows and reflections. appearance: exposure, shading, blur and noise differ
     between frames. textures: a folder of the user's own images to take half of the textures from.
     Pairs are the consecutive frames of each sequence, `frames` − 1 of them a sequence.
     """
@@ -30,6 +32,7 @@ class Synthetic:
     seed: int = 0
     frames: int = 2
     camera: float = 0.4
+    hard: float = 0.0
     appearance: bool = True
     textures: Path | None = None
     texture_count: int = 96
@@ -52,7 +55,11 @@ class Synthetic:
         rng = np.random.default_rng([self.seed, sequence, 1])
         speed = float(np.exp(rng.uniform(*np.log(self.motion))))
         make = camera_scene if rng.random() < self.camera else layered_scene
-        return make(rng, self.bank, *self.size, speed)
+        chance = np.random.default_rng([self.seed, sequence, 4])
+        if chance.random() >= self.hard:
+            return make(rng, self.bank, *self.size, speed)
+        textures = hard_textures(chance, self.bank)
+        return with_shadows(chance, make(rng, textures, *self.size, speed), textures, *self.size, speed)
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):

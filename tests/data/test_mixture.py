@@ -102,3 +102,9 @@ def test_workers_count_together():
     names = list(DataLoader(dataset, batch_size=None, num_workers=2, collate_fn=lambda sample: sample.name))
     assert len(names) == 40 and dataset.skipped == 3
     assert pickle.loads(pickle.dumps(dataset)).skipped == 3
+
+
+def test_a_synthetic_source_with_options_of_its_own_keeps_the_others():
+    mixture = open_datasets(["synthetic", "synthetic?length=3&hard=1"], length=7, seed=5)
+    assert len(mixture) == 7 + 3
+    assert [(part.seed, part.hard) for part in mixture.datasets] == [(5, 0.0), (5, 1)]

@@ -5,11 +5,15 @@ import itertools
 import pickle
 from dataclasses import fields
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
+from mdflow.data.hardness import plain_texture, tiled_texture, with_shadows
 from mdflow.data.io import write_image
+from mdflow.data.scene import flow_to, view
+from mdflow.data.scenery import camera_scene, layered_scene
 from mdflow.data.synthetic import Synthetic
 from mdflow.data.textures import make_textures
 from mdflow.errors import InputError
@@ -195,3 +199,34 @@ def test_textures_have_contrast_and_differ():
     assert all(texture.std() > 5 for texture in bank)
     assert all(np.array_equal(one, other) for one, other in zip(bank, make_textures(4, 5), strict=True))
     assert not np.array_equal(bank[0], make_textures(1, 6)[0])
+
+
+@pytest.mark.parametrize("make", [layered_scene, camera_scene])
+def test_shadows_and_reflections_change_the_pictures_and_no_flow(make):
+    changed = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        layers = make(rng, textures(), *SIZE, 4.0)
+        shaded = with_shadows(rng, layers, textures(), *SIZE, 4.0)
+        bare, darker = view(layers, 0.0, *SIZE), view(shaded, 0.0, *SIZE)
+        assert np.array_equal(flow_to(layers, bare, 1.0), flow_to(shaded, darker, 1.0))
+        changed.append((np.abs(bare.image - darker.image).max(-1) > 4).mean())
+    assert np.mean(changed) > 0.02
+
+
+def test_a_share_of_the_scenes_is_hard_and_the_others_stay_as_they_are():
+    easy, mixed = small(length=12), small(length=12, hard=0.5)
+    changed = [not np.array_equal(easy[index].image1, mixed[index].image1) for index in range(12)]
+    assert 2 <= sum(changed) <= 10
+    assert not any(same(small(hard=1.0)[index], easy[index]) for index in range(3))
+
+
+def test_tiles_repeat_and_plain_surfaces_hardly_vary():
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        assert plain_texture(rng).std((0, 1)).max() < 20
+        gray = tiled_texture(rng).mean(-1)
+        gray -= cv2.GaussianBlur(gray, (0, 0), 20)
+        spectrum = np.abs(np.fft.rfft2(gray)) ** 2
+        # A pattern that repeats has its power in few frequencies: noise of this size would have 4 % in its top 0.5 %.
+        assert np.sort(spectrum.ravel())[-len(spectrum.ravel()) // 200 :].sum() > 0.5 * spectrum.sum()
