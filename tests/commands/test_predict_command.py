@@ -4,6 +4,7 @@ import pytest
 
 from mdflow.commands import main
 from mdflow.data.io import read_flow, write_image
+from mdflow.data.synthetic import Synthetic
 from mdflow.results import VideoFile
 
 
@@ -73,3 +74,18 @@ def test_unusual_images_work(tmp_path, pixels):
     flow, _ = read_flow(tmp_path / "out" / "flow" / "a.flo")
     assert flow.shape == (*pixels.shape[:2], 2)
     assert np.isfinite(flow).all()
+
+
+def test_accurate_looks_again_in_other_sizes(tmp_path, capsys):
+    sample = Synthetic(length=1, size=(128, 192), motion=(1.0, 4.0), seed=11, texture_count=8)[0]
+    for name, image in (("a", sample.image1), ("b", sample.image2)):
+        write_image(tmp_path / f"{name}.png", image)
+    command = ["predict", "--network", "fastflownet", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o"]
+    assert main([*command, str(tmp_path / "plain")]) == 0
+    assert main([*command, str(tmp_path / "accurate"), "--accurate", "--both"]) == 0
+    flows = [read_flow(tmp_path / folder / "flow" / "a.flo")[0] for folder in ("plain", "accurate")]
+    errors = [np.linalg.norm(flow - sample.flow12, axis=-1).mean() for flow in flows]
+    assert errors[1] < 0.95 * errors[0]
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "other"), "--accurate", "--compile"]) == 2
+    assert "--accurate goes with a network as it is" in capsys.readouterr().err
