@@ -16,7 +16,7 @@ from mdflow.confidence import reliable_mask
 from mdflow.config import ConfidenceConfig
 from mdflow.data import open_datasets
 from mdflow.data.sample import Dataset, Sample
-from mdflow.distill import pseudo_labels
+from mdflow.imitation import pseudo_labels
 from mdflow.inference import image_tensor
 from mdflow.metrics import endpoint_error
 from mdflow.networks.network import FlowNetwork

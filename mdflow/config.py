@@ -222,6 +222,7 @@ class PretrainConfig(RunConfig):
 
     self_weight: of the augmentation term (ARFlow), from the share `self_from` of the steps on, with a
     ramp over a tenth of the run. anchor: of the distance from the start's flow where the other frame shows nothing.
+    labels: of the distance from the start's flow where it does, found in frames of several sizes, label_scales.
     """
 
     network: NetworkConfig = NetworkConfig()
@@ -230,6 +231,8 @@ class PretrainConfig(RunConfig):
     self_from: Share = 0.6
     self_loss: SupervisedConfig = SupervisedConfig()
     anchor: Weight = 0.0
+    labels: Weight = 0.0
+    label_scales: tuple[Positive, ...] = (0.5, 1.0, 2.0)
 
 
 class DistillConfig(RunConfig):
@@ -237,7 +240,7 @@ class DistillConfig(RunConfig):
 
     teacher_steps and student_steps: steps of a stage in which that one learns; None means `steps`. unsupervised and
     labels: weights of the photometric and smoothness terms, and of the student's labels, while the teacher (the light
-    network) learns.
+    network) learns. label_scales: the sizes of the frames, 1 = their own, in which a network looks for its labels.
     """
 
     teacher: PartnerConfig = PartnerConfig(name="fastflownet")
@@ -248,5 +251,6 @@ class DistillConfig(RunConfig):
     loss: UnsupervisedConfig = UnsupervisedConfig()
     unsupervised: Weight = 1.0
     labels: Weight = 1.0
+    label_scales: tuple[Positive, ...] = (1.0,)
     supervised: SupervisedConfig = SupervisedConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from mdflow.confidence import reliable_mask
@@ -10,22 +9,13 @@ from mdflow.config import DistillConfig
 from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
-from mdflow.fitting import pad
-from mdflow.imitation import Pair, imitation_loss
+from mdflow.imitation import imitation_loss, pseudo_labels
 from mdflow.networks.network import FlowNetwork
 from mdflow.pretrain import cut_crops
 from mdflow.rundir import RunFolder
+from mdflow.scales import AtScales
 from mdflow.training import fit
 from mdflow.unsupervised import unsupervised_loss
-
-
-def pseudo_labels(network: FlowNetwork, image1: Tensor, image2: Tensor) -> Pair:
-    """A frozen network's (flow12, flow21) on clean frames of any size, without gradients."""
-    network.eval()
-    fit_frames = pad(tuple(image1.shape[-2:]), network.stride)
-    with torch.no_grad():
-        flows12, flows21 = network.both_directions(fit_frames.apply(image1), fit_frames.apply(image2), last_only=True)
-    return fit_frames.undo(flows12[-1].float()), fit_frames.undo(flows21[-1].float())
 
 
 def teach_student(
@@ -33,7 +23,7 @@ def teach_student(
 ) -> dict[str, Tensor]:
     """Stage 2: the student sees only augmented frames, and only the teacher's reliable labels."""
     image1, image2 = batch["image1"], batch["image2"]
-    flow12, flow21 = pseudo_labels(teacher, image1, image2)
+    flow12, flow21 = pseudo_labels(AtScales(teacher, config.label_scales), image1, image2)
     weights = (
         reliable_mask(image1, image2, flow12, flow21, config.confidence),
         reliable_mask(image2, image1, flow21, flow12, config.confidence),
@@ -52,7 +42,7 @@ def teach_teacher(
     multi-target learning: it is what gave its best result.
     """
     crops, coloured, geometry = cut_crops(batch, config.augment)
-    labels12, labels21 = pseudo_labels(student, batch["image1"], batch["image2"])
+    labels12, labels21 = pseudo_labels(AtScales(student, config.label_scales), batch["image1"], batch["image2"])
     labels = (geometry.image1(labels12), geometry.image2(labels21))  # a whole-pixel crop leaves a flow as it is
     flows12, flows21 = teacher.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress=1.0)

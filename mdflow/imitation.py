@@ -5,10 +5,20 @@ from torch import Tensor
 
 from mdflow.augment import Geometry, draw_geometry, erase
 from mdflow.config import AugmentConfig, SupervisedConfig
+from mdflow.fitting import pad
 from mdflow.losses import supervised_loss
 from mdflow.networks.network import FlowNetwork
 
 Pair = tuple[Tensor, Tensor]
+
+
+def pseudo_labels(network: FlowNetwork, image1: Tensor, image2: Tensor) -> Pair:
+    """A frozen network's (flow12, flow21) on clean frames of any size, without gradients."""
+    network.eval()
+    fit_frames = pad(tuple(image1.shape[-2:]), network.stride)
+    with torch.no_grad():
+        flows12, flows21 = network.both_directions(fit_frames.apply(image1), fit_frames.apply(image2), last_only=True)
+    return fit_frames.undo(flows12[-1].float()), fit_frames.undo(flows21[-1].float())
 
 
 def imitation_loss(

@@ -12,10 +12,12 @@ from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
 from mdflow.geometry import inside_frame, resize_flow
-from mdflow.imitation import Pair, imitation_loss
+from mdflow.imitation import Pair, imitation_loss, pseudo_labels
 from mdflow.losses import endpoint_error, masked_mean
 from mdflow.networks.network import FlowNetwork
+from mdflow.occlusion import forward_backward
 from mdflow.rundir import RunFolder
+from mdflow.scales import AtScales
 from mdflow.training import fit
 from mdflow.unsupervised import Crops, unsupervised_loss
 
@@ -26,12 +28,13 @@ SELF_RAMP = 0.1  # the share of the run over which the self-supervised term grow
 def trained_start() -> dict[str, Any]:
     """Settings of a pretraining that starts from trained weights, in place of PretrainConfig's.
 
-    No warm-up without occlusion, small steps, and an anchor (docs/adapt.md).
+    No warm-up without occlusion, small steps, an anchor, and labels by the start itself (docs/adapt.md).
     """
     return {
         "loss": {"mask_from": 0.0, "forward_backward_from": 0.0},
         "optimiser": {"learning_rate": 1e-4},
         "anchor": 1.0,
+        "labels": 1.0,
     }
 
 
@@ -41,13 +44,17 @@ def pretrain_step(
     """Photometric and smoothness terms on the clean crops; later also the network's own flow on augmented ones.
 
     The self-supervised term is ARFlow's (Liu et al., CVPR 2020): the flow of the clean pass, masked by its
-    own occlusion, is the label of a second pass over the augmented pair. `start` anchors what is not visible.
+    own occlusion, is the label of a second pass over the augmented pair. `start` anchors what is not visible, and
+    labels what is.
     """
-    crops, coloured, _ = cut_crops(batch, config.augment)
+    crops, coloured, geometry = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
     if config.anchor and start is not None:
         terms["anchor"] = config.anchor * anchor_loss(start, crops, (flows12[-1], flows21[-1]), visible)
+    if config.labels and start is not None:
+        teacher = AtScales(start, config.label_scales)
+        terms["labels"] = config.labels * label_loss(teacher, batch, geometry, (flows12[-1], flows21[-1]))
     ramp = min(max((progress - config.self_from) / SELF_RAMP, 0), 1)
     if config.self_weight and ramp:
         size = crops.image1.shape[-2:]
@@ -73,6 +80,21 @@ def anchor_loss(start: FlowNetwork, crops: Crops, flows: Pair, visible: Pair) ->
     return masked_mean(endpoint_error(flow, known) * weight)
 
 
+def label_loss(teacher: FlowNetwork, batch: Batch, geometry: Geometry, flows: Pair) -> Tensor:
+    """Mean distance, in pixels, from a frozen network's flow of the whole frames where that is visible, both ways.
+
+    The teacher is the start itself: looking at the frames in several sizes it knows more than in one, and the
+    network learns to see that in one. (Not in MDFlow, whose labels come from another network.)
+    """
+    label12, label21 = pseudo_labels(teacher, batch["image1"], batch["image2"])
+    visible1 = forward_backward(label12, label21) * inside_frame(label12)
+    visible2 = forward_backward(label21, label12) * inside_frame(label21)
+    labels = torch.cat([geometry.image1(label12), geometry.image2(label21)])
+    weight = torch.cat([geometry.image1(visible1), geometry.image2(visible2)])
+    flow = resize_flow(torch.cat(flows).float(), labels.shape[-2:])
+    return masked_mean(endpoint_error(flow, labels) * weight)
+
+
 def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor, Tensor], Geometry]:
     """A random crop of the clean frames, the same crop of their coloured twins, and the geometry that cuts it."""
     frame1, frame2 = batch["image1"], batch["image2"]
@@ -83,7 +105,7 @@ def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor,
 
 def run(config: PretrainConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder) -> None:
     """Train `network` in place on unlabelled pairs, judged on `held_out` by label-free scores."""
-    start = copy.deepcopy(network).eval() if config.anchor else None
+    start = copy.deepcopy(network).eval() if config.anchor or config.labels else None
     fit(
         learner=network,
         step=lambda batch, progress: pretrain_step(network, config, batch, progress, start),

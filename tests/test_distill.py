@@ -7,7 +7,8 @@ from toy import Pairs, Stopped, Translation
 
 from mdflow import distill
 from mdflow.config import DistillConfig
-from mdflow.distill import pseudo_labels, teach_student, teach_teacher
+from mdflow.distill import teach_student, teach_teacher
+from mdflow.imitation import pseudo_labels
 from mdflow.networks import create
 from mdflow.rundir import open_run
 

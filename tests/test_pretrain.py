@@ -10,7 +10,7 @@ from mdflow import pretrain
 from mdflow.config import AugmentConfig, PretrainConfig
 from mdflow.history import read_metrics
 from mdflow.networks import create
-from mdflow.pretrain import HIDDEN, anchor_loss, cut_crops, pretrain_step
+from mdflow.pretrain import HIDDEN, anchor_loss, cut_crops, label_loss, pretrain_step
 from mdflow.rundir import open_run
 
 STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
@@ -83,6 +83,29 @@ def test_the_anchor_is_a_term_of_the_step_and_pulls_towards_the_start():
     terms = pretrain_step(moving, config, batch(16, 0, width=64), 0.0, start=Translation(20, 0))
     assert float(terms["anchor"].detach()) == pytest.approx(2.0 * 4 * 20 / 64, rel=0.02)
     terms["anchor"].backward()
+    assert moving.motion.grad[0] < 0
+
+
+def test_the_starts_flow_of_whole_frames_labels_what_it_sees():
+    """Motion of 16 px leaves the frame, 80 px wide, through its last columns: they get no label, the others do."""
+    still = AugmentConfig(**STILL, crop=(64, 64))
+    torch.manual_seed(0)
+    frames = batch(16, 0)
+    crops, _, geometry = cut_crops(frames, still)
+    flows = [flow[-1].detach() for flow in Translation(20, 0).both_directions(crops.image1, crops.image2)]
+    unlabelled = (crops.origin[:, 0].mean(), 16 - crops.origin[:, 0].mean())  # columns, of flow12 and of flow21
+    share = 1 - (float(unlabelled[0]) + float(unlabelled[1])) / 2 / 64
+    assert float(label_loss(Translation(16, 0), frames, geometry, flows)) == pytest.approx(4 * share, rel=0.03)
+
+
+def test_labels_are_a_term_of_the_step_and_pull_towards_what_the_start_sees():
+    config = settings(
+        augment=STILL | {"crop": (64, 64)}, loss={"census": 0, "smooth1": 0}, labels=2.0, label_scales=[1]
+    )
+    moving = Translation(14, 0)
+    terms = pretrain_step(moving, config, batch(16, 0), 0.0, start=Translation(20, 0))
+    assert 2.0 * 6 * 0.5 < float(terms["labels"].detach()) < 2.0 * 6
+    terms["labels"].backward()
     assert moving.motion.grad[0] < 0
 
 

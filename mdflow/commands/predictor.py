@@ -108,7 +108,7 @@ def make_predictor(
     if isinstance(network, OnnxPredictor):
         return network
     from mdflow.inference import Predictor
-    from mdflow.networks.scales import AtScales
+    from mdflow.scales import AtScales
     from mdflow.training import pick_device
 
     network = AtScales(network) if arguments.accurate else network

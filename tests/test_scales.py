@@ -11,7 +11,7 @@ from mdflow.errors import InputError
 from mdflow.inference import Predictor
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
-from mdflow.networks.scales import AtScales, most_credible
+from mdflow.scales import AtScales, most_credible
 
 SIZE = (64, 96)
 

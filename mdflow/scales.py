@@ -72,6 +72,8 @@ def most_credible(image1: Tensor, image2: Tensor, flows: Sequence[tuple[Tensor, 
 
     fallback: which of them to take where none is visible.
     """
+    if len(flows) == 1:
+        return flows[0][0]
     distances, visible = [], []
     for flow12, flow21 in flows:
         seen = forward_backward(flow12, flow21) * inside_frame(flow12)
