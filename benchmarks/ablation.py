@@ -92,6 +92,7 @@ ROWS = (
     Row("7 network: taught by that student", ("alone", "network")),
     Row("8 network: labelled by its start in several sizes", ("pretrain",), {"labels": 1.0}),
     Row("8 network: and anchored", ("pretrain",), {"labels": 1.0, "anchor": 1.0}),
+    Row("8 network: anchored, labels at a fifth of the weight", ("pretrain",), {"labels": 0.2, "anchor": 1.0}),
     Row("8 student: reliable mask, labels in several sizes", STUDENT, SEVERAL),
     Row("8 network: one round, labels in several sizes", BOTH, SEVERAL),
 )

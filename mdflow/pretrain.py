@@ -34,7 +34,7 @@ def trained_start() -> dict[str, Any]:
         "loss": {"mask_from": 0.0, "forward_backward_from": 0.0},
         "optimiser": {"learning_rate": 1e-4},
         "anchor": 1.0,
-        "labels": 1.0,
+        "labels": 0.2,
     }
 
 
