@@ -19,7 +19,7 @@ def lines(rise: float) -> list[dict]:
         {"life": life, "age": age, "time": 600 * life + age, "stage": "round1_student", "workers": 100.0, "files": 9}
         | {"memory": 500 + 20 * (life % 3) + rise * age / 3600 + 200 * (age > 90) + chance.gauss(0, 1)}
         for life in range(10)
-        for age in range(30, 600, 30)
+        for age in range(30, 1200, 30)
     ]
 
 
@@ -28,7 +28,7 @@ def test_a_leak_is_told_from_noise_and_from_warming_up(rise, word):
     slope, error = growth(lines(rise), "memory")
     assert abs(slope - rise) < 3 * error < 12
     table = summary(lines(rise)).splitlines()
-    assert "10 lives, 190 lines" in table[0]
+    assert "10 lives, 390 lines" in table[0]
     assert next(line for line in table if line.startswith("memory of the training")).split()[-1] == word
     assert next(line for line in table if line.startswith("open files")).split()[-1] == "yes"
 
