@@ -17,6 +17,8 @@ SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)
 WINDOW = 9  # pixels over which the census distance of a flow is averaged
 UNSEEN = 100.0  # added to the distance where a flow is not visible: more than any distance, at most 46.8
 
+FlowPair = tuple[Tensor, Tensor]  # flow12, flow21
+
 
 class AtScales(FlowNetwork):
     """`network` on frames enlarged and reduced by `scales`, 1 among them.
@@ -42,22 +44,25 @@ class AtScales(FlowNetwork):
 
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """The best flow alone, in a list."""
-        return self._best(features1[0], features2[0])[0]
+        image1, image2 = features1[0], features2[0]
+        return [self._best(image1, image2, self._flows(image1, image2))]
 
     def both_directions(
         self, image1: Tensor, image2: Tensor, last_only: bool = False
     ) -> tuple[list[Tensor], list[Tensor]]:
         """The best flows of both directions, in a list each."""
-        return self._best(*(features[0] for features in self.encode_pair(image1, image2)))
+        image1, image2 = (features[0] for features in self.encode_pair(image1, image2))
+        flows = self._flows(image1, image2)
+        backwards = [flow[::-1] for flow in flows]
+        return [self._best(image1, image2, flows)], [self._best(image2, image1, backwards)]
 
-    def _best(self, image1: Tensor, image2: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        flows = [self._at(scale, image1, image2) for scale in self.scales]
-        middle = self.scales.index(1.0)
-        best12 = most_credible(image1, image2, flows, middle)
-        best21 = most_credible(image2, image1, [flow[::-1] for flow in flows], middle)
-        return [best12], [best21]
+    def _best(self, image1: Tensor, image2: Tensor, flows: list[FlowPair]) -> Tensor:
+        return most_credible(image1, image2, flows, fallback=self.scales.index(1.0))
 
-    def _at(self, scale: float, image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
+    def _flows(self, image1: Tensor, image2: Tensor) -> list[FlowPair]:
+        return [self._at(scale, image1, image2) for scale in self.scales]
+
+    def _at(self, scale: float, image1: Tensor, image2: Tensor) -> FlowPair:
         """(flow12, flow21) of the frames in another size, in pixels of their own."""
         original = tuple(image1.shape[-2:])
         inner = tuple(max(round(length * scale / self.stride), 1) * self.stride for length in original)
@@ -67,7 +72,7 @@ class AtScales(FlowNetwork):
 
 
 @torch.no_grad()
-def most_credible(image1: Tensor, image2: Tensor, flows: Sequence[tuple[Tensor, Tensor]], fallback: int) -> Tensor:
+def most_credible(image1: Tensor, image2: Tensor, flows: Sequence[FlowPair], fallback: int) -> Tensor:
     """Of several flows (flow12, flow21) of a pair the best flow12 of each pixel, (B,2,H,W).
 
     fallback: which of them to take where none is visible.
