@@ -1,14 +1,17 @@
 """A machine that joins a training and one that leaves it: two launchers on this machine, one of which comes and goes.
 
-python -m benchmarks.elastic -o FOLDER [--steps 60]
+python -m benchmarks.elastic -o FOLDER [--steps 60] [--end terminate|kill|freeze]
 
 torchrun --nnodes 1:2 starts a pretraining alone; when it has done a few steps a second launcher joins, later it is
-stopped. Printed is who trained from which step to which, and whether the first launcher ended well.
+stopped, or with all its processes killed, as when a machine loses its power, or frozen, as when its network is cut: the
+connections stay open and nobody answers. Printed is who trained from which step to which, how long the first launcher
+took to go on without the second, and whether it ended well.
 """
 
 import argparse
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -25,6 +28,7 @@ MEETING = "last_call_timeout=1,keep_alive_interval=1,keep_alive_max_attempt=3,jo
 # torch 2.13's launcher says to no machine that joins later where its store is, unless each group has one of its own.
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 SHARE = 6  # a group is left in peace for a sixth of the steps
+ENDS = {"terminate": signal.SIGTERM, "kill": signal.SIGKILL, "freeze": signal.SIGSTOP}
 
 
 class Group(NamedTuple):
@@ -40,6 +44,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--end", choices=ENDS, default="terminate", help="how the second machine goes")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     port, steps = free_port(), arguments.steps
@@ -47,14 +52,23 @@ def main() -> None:
     wait_for(arguments.out / "first.log", 1, steps, first)
     second = launch("second", port, arguments.out, steps)
     wait_for(arguments.out / "first.log", 2, steps, first)
-    second.terminate()
-    second.wait()
+    gone = family(second.pid)[: 1 if arguments.end == "terminate" else None]
+    for process in gone:
+        os.kill(process, ENDS[arguments.end])
+    left = time.monotonic()
+    wait_for(arguments.out / "first.log", 3, steps, first)
+    alone = time.monotonic() - left
     status = first.wait()
+    if arguments.end == "freeze":
+        for process in gone:
+            os.kill(process, signal.SIGKILL)
+    second.wait()
     rows = [
         [f"{number}", f"{one.machines}", f"{one.begin}", f"{one.end}"]
         for number, one in enumerate(groups((arguments.out / "first.log").read_text(), steps), start=1)
     ]
     print(text_table(["group", "machines", "from step", "to step"], rows, left=1))
+    print(f"{alone:.0f} s after the second went the first had trained alone for a share of the steps")
     print(f"status {status}, network written: {(arguments.out / 'run' / 'network.safetensors').exists()}")
 
 
@@ -67,6 +81,15 @@ def launch(name: str, port: int, out: Path, steps: int) -> subprocess.Popen:
         return subprocess.Popen(
             [*launcher, *training], env=os.environ | OWN_STORE | {"LOGLEVEL": "INFO"}, stdout=output, stderr=output
         )
+
+
+def family(process: int) -> list[int]:
+    """A process and all that it has started, itself first."""
+    found = [process]
+    for one in found:
+        for task in Path(f"/proc/{one}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
 
 
 def groups(log: str, steps: int) -> list[Group]:

@@ -168,7 +168,8 @@ class SupervisedConfig(Settings):
     exponent: 1 is the distance itself, 0.4 its robust form; unit: what the distance is counted in (FlowNet's div_flow:
     20). gamma: the weights of the outputs, γ^(n−1−i), or level_weights: one for each output, 0 = not judged.
     full_size: coarse flows are first brought to full size; else the truth to theirs. reduction: over the pixels of
-    an output. largest: faster pixels are not judged.
+    an output. largest: faster pixels are not judged. uncertainty: the weight of learning to foretell the distance
+    (U2Flow: 0.005), by a network that has a head for it.
     """
 
     gamma: Annotated[float, Field(gt=0, le=1)] = 0.8
@@ -179,18 +180,21 @@ class SupervisedConfig(Settings):
     full_size: bool = False
     reduction: Literal["mean", "sum"] = "mean"
     largest: Positive | None = None
+    uncertainty: Weight = 0.0
 
 
 class ConfidenceConfig(Settings):
     """The reliable mask: τ as an absolute census distance (at most 46.8) or a quantile of each image; None = off.
 
-    soft: the scale of a weight that falls with the census distance, to be used in place of τ or with it.
+    soft: the scale of a weight that falls with the census distance, to be used in place of τ or with it. deviation: the
+    scale, in pixels, of a weight of the student's labels that falls with the deviation it foretells of them (U2Flow).
     """
 
     occlusion: bool = True
     threshold: float | None = None
     quantile: Share | None = 0.9
     soft: Positive | None = None
+    deviation: Positive | None = None
 
 
 class SuperviseConfig(RunConfig):

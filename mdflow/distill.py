@@ -15,6 +15,7 @@ from mdflow.pretrain import cut_crops
 from mdflow.rundir import RunFolder
 from mdflow.scales import AtScales
 from mdflow.training import fit
+from mdflow.uncertainty import sureness
 from mdflow.unsupervised import unsupervised_loss
 
 
@@ -38,16 +39,21 @@ def teach_teacher(
 ) -> dict[str, Tensor]:
     """Stage 3: the light network learns from the student's labels and, on the clean frames, without labels.
 
-    The labels are masked by the light network's own current occlusion. The second term is the paper's
+    The labels are masked by the light network's own current occlusion, and if asked for weighted by how sure the
+    student is of them (U2Flow). The second term is the paper's
     multi-target learning: it is what gave its best result.
     """
     crops, coloured, geometry = cut_crops(batch, config.augment)
     labels12, labels21 = pseudo_labels(AtScales(student, config.label_scales), batch["image1"], batch["image2"])
     labels = (geometry.image1(labels12), geometry.image2(labels21))  # a whole-pixel crop leaves a flow as it is
     flows12, flows21 = teacher.both_directions(crops.image1, crops.image2)
-    terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress=1.0)
+    terms, weights = unsupervised_loss(crops, flows12, flows21, config.loss, progress=1.0)
     terms = {name: config.unsupervised * value for name, value in terms.items()} if config.unsupervised else {}
-    supervised = imitation_loss(teacher, coloured, labels, visible, config.augment, config.supervised)
+    if config.confidence.deviation is not None:
+        sure1, sure2 = sureness(student, batch["image1"], batch["image2"], config.confidence.deviation)
+        weights = (weights[0] * geometry.image1(sure1), weights[1] * geometry.image2(sure2))
+    judged = config.supervised.model_copy(update={"uncertainty": 0.0})  # the student alone foretells its error
+    supervised = imitation_loss(teacher, coloured, labels, weights, config.augment, judged)
     return terms | {"supervised": config.labels * supervised}
 
 

@@ -32,9 +32,12 @@ class Fit:
 
     def undo(self, flow: Tensor) -> Tensor:
         """The network's flow (B,2,h,w) on the original frames, (B,2,H,W) in their pixels."""
+        return resize_flow(self.crop(flow), self.original)
+
+    def crop(self, padded: Tensor) -> Tensor:
+        """What lies on the frame of size `inner`, (B,C,h,w) without the padding."""
         height, width = self.inner
-        inside = flow[..., self.top : self.top + height, self.left : self.left + width]
-        return resize_flow(inside, self.original)
+        return padded[..., self.top : self.top + height, self.left : self.left + width]
 
 
 def pad(original: Size, stride: int) -> Fit:

@@ -6,8 +6,8 @@ from torch import Tensor
 from mdflow.augment import Geometry, draw_geometry, erase
 from mdflow.config import AugmentConfig, SupervisedConfig
 from mdflow.fitting import pad
-from mdflow.losses import supervised_loss
 from mdflow.networks.network import FlowNetwork
+from mdflow.uncertainty import judged_loss
 
 Pair = tuple[Tensor, Tensor]
 
@@ -47,5 +47,4 @@ def imitation_loss(
     weight = geometry.mask1(torch.cat(weights))
     seen1 = geometry.image1(torch.cat(images))
     seen2 = torch.cat([erase(half, augment)[0] for half in geometry.image2(torch.cat(images[::-1])).chunk(2)])
-    found = [flow.float() for flow in network(seen1, seen2)]
-    return supervised_loss(found, target, weight, config)
+    return judged_loss(network, seen1, seen2, target, weight, config)

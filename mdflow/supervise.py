@@ -7,10 +7,10 @@ from mdflow.config import SuperviseConfig
 from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
-from mdflow.losses import supervised_loss
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import RunFolder
 from mdflow.training import fit
+from mdflow.uncertainty import judged_loss
 
 
 def supervised_step(network: FlowNetwork, config: SuperviseConfig, batch: Batch) -> dict:
@@ -22,9 +22,7 @@ def supervised_step(network: FlowNetwork, config: SuperviseConfig, batch: Batch)
     target = geometry.flow12(batch["flow12"])
     weight = geometry.mask1(batch["valid1"])
     seen2, _ = erase(geometry.image2(image2), config.augment)
-    flows = network(geometry.image1(image1), seen2)
-    loss = supervised_loss([flow.float() for flow in flows], target, weight, config.loss)
-    return {"supervised": loss}
+    return {"supervised": judged_loss(network, geometry.image1(image1), seen2, target, weight, config.loss)}
 
 
 def freeze_batch_norm(network: nn.Module) -> None:

@@ -137,6 +137,11 @@ class RAFT(FlowNetwork):
         flows = [self.upsampling(flow, hidden) for flow, hidden in states]
         return flows, [self.uncertainty(hidden) for _, hidden in states]
 
+    def grown(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights without an uncertainty head start one that knows nothing yet."""
+        own = {name: value for name, value in self.state_dict().items() if name.startswith("uncertainty.")}
+        return own | state
+
     def iterate(self, features1: Features, features2: Features) -> Iterator[tuple[Tensor, Tensor]]:
         """Flow (B,2,h,w) and hidden state after each iteration, at 1/8 of the image."""
         hidden, context = self.context(features1[1]).tensor_split([self.hidden], dim=1)
