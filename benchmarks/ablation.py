@@ -1,6 +1,6 @@
 """What each part of the method is worth: rows of equal steps from one start, each seed a line of JSON, then a table.
 
-python benchmarks/ablation.py -o OUT [--network FILE] [--student FILE] [--footage ROOT] [--steps 120] [--seeds 0 1 2] \
+python -m benchmarks.ablation -o OUT [--network FILE] [--student FILE] [--footage ROOT] [--steps 120] [--seeds 0 1 2] \
     [--size 128x192] [--rows 1 3] [--test NAME=ROOT ...] [--table]
 
 Both networks start from the shipped weights, or from files, and learn from the frames of the first half of the footage,
@@ -12,7 +12,6 @@ import copy
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.ablation_rows import ALONE, ROWS, Row
 from mdflow import distill, pretrain
 from mdflow.checkpoint import load_network
 from mdflow.commands.predictor import parse_option, parse_size
@@ -28,6 +28,7 @@ from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.data import open_dataset
 from mdflow.data.batches import Batch, Cached, batches
 from mdflow.data.mixture import Mixture
+from mdflow.data.previous import before
 from mdflow.data.sample import Dataset, Sample
 from mdflow.data.synthetic import Synthetic
 from mdflow.evaluate import evaluate
@@ -42,60 +43,6 @@ from teachers import WEIGHTS
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 FOOTAGE = SHARED / "Rendered"
 TESTS = [f"real={SHARED}/Middlebury", f"real={SHARED}/Sintel"]
-NO_COLOUR = {"augment.colour": 0.0}
-NO_ERASER = {"augment.eraser": 0.0}
-NO_GEOMETRY = {
-    "augment.flip_horizontal": 0.0,
-    "augment.flip_vertical": 0.0,
-    "augment.zoom": [0.0, 0.0],
-    "augment.stretch": 0.0,
-    "augment.rotation": 0.0,
-}
-SEVERAL = {"label_scales": [0.5, 1.0, 2.0]}
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table: who learns, in which way, and what differs from the defaults.
-
-    turns: of which its steps are made, in equal parts; "pretrain" (the network alone), "alone" (the student alone,
-    without labels too), "student" (taught by the network), "network" (taught by the student). The one that learns last
-    is judged.
-    """
-
-    name: str
-    turns: tuple[str, ...]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-
-
-STUDENT, BOTH, ALONE = ("student",), ("student", "network"), ("pretrain", "alone")
-ROWS = (
-    Row("1 network: unsupervised only", ("pretrain",)),
-    Row("1 network: the same, smooth across weak edges", ("pretrain",), {"loss.edge": 20.0}),
-    Row("1 network: anchored to its start where nothing is visible", ("pretrain",), {"anchor": 1.0}),
-    Row("2 network: and its own flow, augmented", ("pretrain",), {"self_weight": 0.1, "self_from": 0.0}),
-    Row("3 student: labels without a mask", STUDENT, {"confidence.occlusion": False, "confidence.quantile": None}),
-    Row("3 student: occlusion mask", STUDENT, {"confidence.quantile": None}),
-    Row("3 student: reliable mask", STUDENT),
-    Row("4 student: no augmentation", STUDENT, NO_COLOUR | NO_GEOMETRY | NO_ERASER),
-    Row("4 student: no colour", STUDENT, NO_COLOUR),
-    Row("4 student: no geometry", STUDENT, NO_GEOMETRY),
-    Row("4 student: no eraser", STUDENT, NO_ERASER),
-    Row("5 network: student's labels only", ("network",), {"unsupervised": 0.0}),
-    Row("5 network: labels and unsupervised", ("network",)),
-    Row("6 network: one round", BOTH),
-    Row("6 network: two rounds", 2 * BOTH),
-    Row("6 network: three rounds", 3 * BOTH),
-    Row("6 network: one round, no average", BOTH, {"optimiser.ema": 0.0}),
-    Row("6 student: soft weight for τ", STUDENT, {"confidence.quantile": None, "confidence.soft": 10.0}),
-    Row("7 student: unsupervised only", ("alone",)),
-    Row("7 network: taught by that student", ("alone", "network")),
-    Row("8 network: labelled by its start in several sizes", ("pretrain",), {"labels": 1.0}),
-    Row("8 network: and anchored", ("pretrain",), {"labels": 1.0, "anchor": 1.0}),
-    Row("8 network: anchored, labels at a fifth of the weight", ("pretrain",), {"labels": 0.2, "anchor": 1.0}),
-    Row("8 student: reliable mask, labels in several sizes", STUDENT, SEVERAL),
-    Row("8 network: one round, labels in several sizes", BOTH, SEVERAL),
-)
 
 
 class Some:
@@ -109,6 +56,11 @@ class Some:
 
     def __getitem__(self, index: int) -> Sample:
         return self.dataset[self.numbers[index]]
+
+    def before(self, index: int) -> int | None:
+        """The pair whose second frame is the first of this pair, if it is among these."""
+        found = before(self.dataset, self.numbers[index])
+        return self.numbers.index(found) if found in self.numbers else None
 
 
 def labelled(dataset: Dataset, most: int) -> Some:
@@ -137,7 +89,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--student", type=Path, default=WEIGHTS / "raft_small.safetensors", help="the strong one's start"
     )
-    parser.add_argument("--student-option", nargs="*", default=["iterations=6"], metavar="KEY=VALUE")
+    parser.add_argument(
+        "--student-option", nargs="*", default=["iterations=6", "uncertainty=true"], metavar="KEY=VALUE"
+    )
     parser.add_argument("--footage", default=str(FOOTAGE), help="a labelled set: half of it to learn from, all to test")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=120, help="of every row")
@@ -252,10 +206,11 @@ def take_turn(
     held_out: Dataset,
 ) -> None:
     """One learner's steps; `shift` gives each turn batches of its own."""
+    previous = isinstance(config, DistillConfig) and config.multi_frame > 0
     fit(
         learner=learner,
         step=step,
-        stream=lambda start: batches(training, config, start, labels=False, shift=shift),
+        stream=partial(batches, training, config, labels=False, shift=shift, previous=previous),
         examine=Examiner(held_out, config.score_pairs),
         config=config,
         steps=config.steps,

@@ -29,13 +29,14 @@ def save_network(path: Path, network: FlowNetwork, half: bool = False) -> None:
 
 
 def load_network(path: Path, **options: object) -> FlowNetwork:
-    """The network that save_network wrote to `path`; `options` replace recorded ones.
+    """The network that save_network wrote to `path`; `options` replace recorded ones, and new parts start as new.
 
     Raises InputError if the file is not such a file or its weights do not fit the network it names.
     """
     name, recorded, state = read_network(path)
-    network = create(name, **{**recorded, **options})
-    fit_weights(network, state, path)
+    options = {**recorded, **options}
+    network = create(name, **options)
+    fit_weights(network, state if options == recorded else network.grown(state), path)
     return network
 
 

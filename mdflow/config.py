@@ -245,6 +245,7 @@ class DistillConfig(RunConfig):
     teacher_steps and student_steps: steps of a stage in which that one learns; None means `steps`. unsupervised and
     labels: weights of the photometric and smoothness terms, and of the student's labels, while the teacher (the light
     network) learns. label_scales: the sizes of the frames, 1 = their own, in which a network looks for its labels.
+    multi_frame: the weight of the student's labels for pixels that the next frame hides, from the frame before (SMURF).
     """
 
     teacher: PartnerConfig = PartnerConfig(name="fastflownet")
@@ -256,5 +257,6 @@ class DistillConfig(RunConfig):
     unsupervised: Weight = 1.0
     labels: Weight = 1.0
     label_scales: tuple[Positive, ...] = (1.0,)
+    multi_frame: Weight = 0.0
     supervised: SupervisedConfig = SupervisedConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from mdflow.confidence import reliable_mask
@@ -9,8 +10,11 @@ from mdflow.config import DistillConfig
 from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
+from mdflow.geometry import inside_frame
 from mdflow.imitation import imitation_loss, pseudo_labels
+from mdflow.multi_frame import hidden_labels
 from mdflow.networks.network import FlowNetwork
+from mdflow.occlusion import forward_backward
 from mdflow.pretrain import cut_crops
 from mdflow.rundir import RunFolder
 from mdflow.scales import AtScales
@@ -22,15 +26,22 @@ from mdflow.unsupervised import unsupervised_loss
 def teach_student(
     teacher: FlowNetwork, student: FlowNetwork, config: DistillConfig, batch: Batch, progress: float
 ) -> dict[str, Tensor]:
-    """Stage 2: the student sees only augmented frames, and only the teacher's reliable labels."""
+    """Stage 2: the student sees only augmented frames, and only the teacher's reliable labels.
+
+    With config.multi_frame also labels of what the next frame hides, from the frame before (SMURF).
+    """
     image1, image2 = batch["image1"], batch["image2"]
-    flow12, flow21 = pseudo_labels(AtScales(teacher, config.label_scales), image1, image2)
-    weights = (
-        reliable_mask(image1, image2, flow12, flow21, config.confidence),
-        reliable_mask(image2, image1, flow21, flow12, config.confidence),
-    )
+    network = AtScales(teacher, config.label_scales)
+    flow12, flow21 = pseudo_labels(network, image1, image2)
+    weight1 = reliable_mask(image1, image2, flow12, flow21, config.confidence)
+    weight2 = reliable_mask(image2, image1, flow21, flow12, config.confidence)
+    if config.multi_frame:
+        visible1 = forward_backward(flow12, flow21) * inside_frame(flow12)
+        seen_before = hidden_labels(network, batch["image0"], image1, flow12, visible1, batch["known0"])
+        flow12 = torch.where(seen_before[1] > 0, seen_before[0], flow12)
+        weight1 = torch.maximum(weight1, config.multi_frame * seen_before[1])
     coloured = (batch["coloured1"], batch["coloured2"])
-    loss = imitation_loss(student, coloured, (flow12, flow21), weights, config.augment, config.supervised)
+    loss = imitation_loss(student, coloured, (flow12, flow21), (weight1, weight2), config.augment, config.supervised)
     return {"supervised": loss}
 
 
@@ -74,10 +85,11 @@ def run(
         ]
         for place, (learner_name, learner, step, steps) in enumerate(turns):
             shift = 1000 * (2 * number + place)  # no turn sees the batches of another again
+            previous = learner is student and config.multi_frame > 0
             fit(
                 learner=learner,
                 step=step,
-                stream=lambda start, shift=shift: batches(dataset, config, start, labels=False, shift=shift),
+                stream=partial(batches, dataset, config, labels=False, shift=shift, previous=previous),
                 examine=examine,
                 config=config,
                 steps=steps or config.steps,

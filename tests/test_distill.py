@@ -59,6 +59,32 @@ def test_a_learner_that_says_what_its_teacher_says_has_nothing_to_learn(step):
     assert float(terms["supervised"].detach()) < 1e-4
 
 
+class Pan(Translation):
+    """Says that everything moves 16 px to the right from a frame to a brighter one, and back to a darker one."""
+
+    def estimate(self, features1, features2):
+        later = torch.sign((features2[0] - features1[0]).mean((1, 2, 3))).view(-1, 1, 1, 1)
+        return [later * constant_flow(16, 0, *SIZE)]
+
+
+@pytest.mark.parametrize("multi_frame", [0.0, 0.5])
+def test_what_leaves_the_frame_is_learned_from_the_frame_before(monkeypatch, multi_frame):
+    seen = {}
+
+    def look(student, images, flows, weights, *rest):
+        seen.update(flow12=flows[0], weight1=weights[0])
+        return torch.zeros(())
+
+    monkeypatch.setattr(distill, "imitation_loss", look)
+    dark, grey, bright = (torch.full((1, 3, *SIZE), value) for value in (0.2, 0.4, 0.6))
+    frames = {"image0": dark, "image1": grey, "image2": bright, "coloured1": grey, "coloured2": bright}
+    config = still(multi_frame=multi_frame, confidence={"occlusion": True, "quantile": None})
+    teach_student(Pan(), Translation(), config, frames | {"known0": torch.tensor([True])}, 0.5)
+    assert torch.equal(seen["weight1"][..., :48], torch.ones(1, 1, 64, 48))
+    assert torch.equal(seen["weight1"][..., 48:], torch.full((1, 1, 64, 16), multi_frame))
+    assert torch.allclose(seen["flow12"], constant_flow(16, 0, *SIZE), atol=1e-2)
+
+
 @pytest.mark.parametrize("step", [teach_student, teach_teacher])
 def test_the_learner_is_drawn_to_the_labels(step):
     learner = Translation(2, -1)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Sampler
 from mdflow import ranks
 from mdflow.config import AugmentConfig, DataConfig, RunConfig
 from mdflow.data.order import groups, runs_of
+from mdflow.data.previous import WithPrevious, before
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
 from mdflow.stopping import ignore_stop_signal, kill_helpers
@@ -52,10 +53,16 @@ class Positions(Sampler[list[tuple[int, int]]]):
 
 
 class Frames:
-    """A dataset's pairs as uint8 tensors of one size, with a photometric twin, and labels if they are asked for."""
+    """A dataset's pairs as uint8 tensors of one size, with a photometric twin, and what is asked for.
 
-    def __init__(self, dataset: Dataset, data: DataConfig, augment: AugmentConfig, seed: int, labels: bool) -> None:
-        self.dataset, self.data, self.augment, self.seed, self.labels = dataset, data, augment, seed, labels
+    labels: flow12 and its mask; previous: the frame before, and whether there is one.
+    """
+
+    def __init__(
+        self, dataset: Dataset, data: DataConfig, augment: AugmentConfig, seed: int, labels: bool, previous: bool
+    ) -> None:
+        self.dataset, self.data, self.augment, self.seed = dataset, data, augment, seed
+        self.labels, self.previous = labels, previous
         self.colour = None
 
     def __getitem__(self, place: tuple[int, int]) -> Batch:
@@ -70,6 +77,9 @@ class Frames:
         batch |= {"coloured1": planes(coloured[0]), "coloured2": planes(coloured[1])}
         if self.labels:
             batch |= label_planes(pair)
+        if self.previous:
+            known = pair.image0 is not None
+            batch |= {"image0": planes(pair.image0 if known else pair.image1), "known0": torch.tensor(known)}
         return batch
 
     def coloured(self, pair: Sample, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -104,6 +114,10 @@ class Cached:
     def runs(self) -> list[range]:
         """The stretches of indices that lie near one another in a file."""
         return runs_of(self.dataset)
+
+    def before(self, index: int) -> int | None:
+        """The pair whose second frame is the first of this pair."""
+        return before(self.dataset, index)
 
 
 def with_flows(pair: Sample, kind: type) -> Sample:
@@ -179,13 +193,16 @@ def label_planes(pair: Sample) -> Batch:
     return {"flow12": planes(flow), "valid1": planes(known[..., None])}
 
 
-def batches(dataset: Dataset, config: RunConfig, start: int, labels: bool, shift: int = 0) -> Iterator[Batch]:
+def batches(
+    dataset: Dataset, config: RunConfig, start: int, labels: bool, shift: int = 0, previous: bool = False
+) -> Iterator[Batch]:
     """The endless stream of batches from step `start` on; images (B,3,h,w) uint8, flow12 float32, valid1 bool.
 
-    shift: added to the seed, it gives each of a run's stages batches of its own.
+    shift: added to the seed, it gives each of a run's stages batches of its own. previous: with image0, the frame
+    before image1, and known0 (B,) bool, whether there is one (half of the pairs are played backwards and have none).
     """
     seed, workers = config.seed + shift, config.data.workers
-    frames = Frames(dataset, config.data, config.augment, seed, labels)
+    frames = Frames(WithPrevious(dataset) if previous else dataset, config.data, config.augment, seed, labels, previous)
     sampler = Positions(dataset, config.batch_size, seed, start)
     if workers:
         # A loader that is still referred to, as by the traceback of an error, does not end its workers itself.

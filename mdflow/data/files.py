@@ -12,6 +12,8 @@ from mdflow.data.pixels import IMAGE_SUFFIXES
 from mdflow.data.sample import Sample
 from mdflow.errors import InputError
 
+NEIGHBOURS = 64  # pairs of one sequence, among which the one before is looked for: more than the frames between two
+
 
 @dataclass(frozen=True)
 class PairFiles:
@@ -55,6 +57,12 @@ class FileDataset:
 
     def __getitem__(self, index: int) -> Sample:
         return read_pair(self.pairs[index])
+
+    def before(self, index: int) -> int | None:
+        """The pair whose second frame is the first of this pair."""
+        first = self.pairs[index].image1
+        near = range(index - 1, max(index - NEIGHBOURS, 0) - 1, -1)
+        return next((place for place in near if self.pairs[place].image2 == first), None)
 
 
 def read_pair(files: PairFiles) -> Sample:

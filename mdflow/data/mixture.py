@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mdflow.data.order import runs_of
+from mdflow.data.previous import before
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
 
@@ -34,12 +35,25 @@ class Mixture:
         return sum(self.shares)
 
     def __getitem__(self, index: int) -> Sample:
+        place, own = self._locate(index)
+        dataset = self.datasets[place]
+        sample = dataset[own]
+        return replace(sample, name=f"{place}_{dataset.name}/{sample.name}")
+
+    def before(self, index: int) -> int | None:
+        """The pair whose second frame is the first of this pair, of the same dataset."""
+        place, own = self._locate(index)
+        found = before(self.datasets[place], own)
+        # The first round over a dataset holds each of its pairs, but for one that is drawn more rarely.
+        return None if found is None or found >= self.shares[place] else sum(self.shares[:place]) + found
+
+    def _locate(self, index: int) -> tuple[int, int]:
+        """Which dataset, and which of its pairs."""
         if not 0 <= index < len(self):
             raise IndexError(index)
         for place, (dataset, share) in enumerate(zip(self.datasets, self.shares, strict=True)):
             if index < share:
-                sample = dataset[index % len(dataset)]
-                return replace(sample, name=f"{place}_{dataset.name}/{sample.name}")
+                return place, index % len(dataset)
             index -= share
         raise AssertionError("unreachable: the shares add up to the length")
 

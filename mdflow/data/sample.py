@@ -12,7 +12,8 @@ class Sample:
 
     Images are (H,W,3) uint8 RGB, flows (H,W,2) float32 in pixels, masks (H,W) bool.
     `valid1` marks the pixels of frame 1 whose flow12 is known, `visible1` those that frame 2 also shows
-    (not occluded, not out of frame), `foreground1` those on moving objects (KITTI-2015's object maps).
+    (not occluded, not out of frame), `foreground1` those on moving objects (KITTI-2015's object maps). `image0` is the
+    frame before image1, as far from it as image2 is (mdflow.data.previous).
     A field that the dataset does not have is None.
     `name` is unique in its dataset and made of path parts, such as "alley_1/frame_0001".
     """
@@ -27,6 +28,7 @@ class Sample:
     valid2: np.ndarray | None = None
     visible2: np.ndarray | None = None
     foreground1: np.ndarray | None = None
+    image0: np.ndarray | None = None
 
     @property
     def known1(self) -> np.ndarray:

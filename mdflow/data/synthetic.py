@@ -82,6 +82,10 @@ class Synthetic:
             visible2=visible_in(view2, flow21, view1),
         )
 
+    def before(self, index: int) -> int | None:
+        """The pair whose second frame is the first of this pair."""
+        return index - 1 if index % (self.frames - 1) else None
+
     def develop(self, image: np.ndarray, sequence: int, time: int) -> np.ndarray:
         """The frame as a camera gives it: (H,W,3) uint8."""
         if self.appearance:

@@ -81,6 +81,13 @@ class Videos:
         name = f"{clip.video.path.relative_to(self.base).with_suffix('').as_posix()}/{number1:06d}"
         return Sample(name, image1[clip.crop], image2[clip.crop])
 
+    def before(self, index: int) -> int | None:
+        """The pair whose second frame is the first of this pair."""
+        place, pair = locate(self.ends, index)
+        pairs = self.clips[place].pairs
+        found = np.flatnonzero(pairs[:pair, 1] == pairs[pair, 0])
+        return None if not len(found) else index - pair + int(found[-1])
+
     def runs(self) -> list[range]:
         """The stretches of indices that lie near one another in a file."""
         return stretches(self.ends, NEIGHBOURS)

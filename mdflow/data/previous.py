@@ -1,0 +1,28 @@
+"""Pairs together with the frame before them, where a dataset has one."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mdflow.data.sample import Sample
+
+if TYPE_CHECKING:
+    from mdflow.data.sample import Dataset
+
+
+def before(dataset: "Dataset", index: int) -> int | None:
+    """The pair whose second frame is the first of this pair; None where there is none, or none is known."""
+    return dataset.before(index) if hasattr(dataset, "before") else None
+
+
+class WithPrevious:
+    """A dataset whose samples have `image0`, where the frame before is a part of it too."""
+
+    def __init__(self, dataset: "Dataset") -> None:
+        self.name, self.dataset = dataset.name, dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample, place = self.dataset[index], before(self.dataset, index)
+        return sample if place is None else replace(sample, image0=self.dataset[place].image1)

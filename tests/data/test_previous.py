@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mdflow.config import AugmentConfig, DataConfig
+from mdflow.data.batches import Cached, Frames
+from mdflow.data.frames import Frames as FrameFolders
+from mdflow.data.io import write_image
+from mdflow.data.mixture import Mixture
+from mdflow.data.previous import WithPrevious, before
+from mdflow.data.synthetic import Synthetic
+
+
+def numbered(folder: Path, count: int, first: int = 0) -> Path:
+    """A folder of frames whose red says which they are."""
+    folder.mkdir(parents=True)
+    for number in range(count):
+        image = np.zeros((16, 24, 3), np.uint8)
+        image[..., 0] = first + number
+        write_image(folder / f"{number:03d}.png", image)
+    return folder
+
+
+def which(image: np.ndarray | None) -> int | None:
+    return None if image is None else int(image[0, 0, 0])
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_the_frame_before_is_as_far_away_as_the_frame_after(tmp_path, step):
+    numbered(tmp_path / "a", 6)
+    numbered(tmp_path / "b", 6, first=100)
+    dataset = FrameFolders(tmp_path, step=step)
+    for sample in (WithPrevious(dataset)[index] for index in range(len(dataset))):
+        first = which(sample.image1)
+        assert which(sample.image2) == first + step
+        assert which(sample.image0) == (first - step if first % 100 >= step else None)
+
+
+def test_synthetic_sequences_have_frames_before():
+    pairs = Synthetic(length=2, size=(32, 48), frames=3, texture_count=2)
+    assert [before(pairs, index) for index in range(4)] == [None, 0, None, 2]
+    assert np.array_equal(WithPrevious(pairs)[3].image0, pairs[2].image1)
+    assert np.array_equal(pairs[2].image2, pairs[3].image1)
+
+
+def test_a_mixture_looks_in_the_dataset_that_the_pair_is_of(tmp_path):
+    alone = FrameFolders(numbered(tmp_path / "a", 3))  # 0-1, 1-2
+    other = FrameFolders(numbered(tmp_path / "b", 3, first=100))
+    mixed = WithPrevious(Cached(Mixture([alone, other], [1, 2])))  # the second twice
+    found = [(which(mixed[index].image0), which(mixed[index].image1)) for index in range(len(mixed))]
+    assert found == [(None, 0), (0, 1), (None, 100), (100, 101), (None, 100), (100, 101)]
+
+
+def test_a_dataset_that_knows_no_order_has_none():
+    class Unordered:
+        name = "unordered"
+
+        def __len__(self) -> int:
+            return 1
+
+    assert before(Unordered(), 0) is None
+
+
+def test_the_loader_says_which_pairs_have_one(tmp_path):
+    dataset = WithPrevious(FrameFolders(numbered(tmp_path / "a", 4)))
+    frames = Frames(dataset, DataConfig(frame=(16, 24), resize=False), AugmentConfig(colour=0), 0, False, True)
+    for position in range(12):
+        batch = frames[position, 1]
+        red = {name: int(batch[name][0, 0, 0]) for name in ("image0", "image1", "image2")}
+        if batch["known0"]:
+            assert red == {"image0": 0, "image1": 1, "image2": 2}
+        else:  # played backwards, where the frame "before" would be the one after
+            assert red == {"image0": 2, "image1": 2, "image2": 1}
+    assert {bool(frames[position, 1]["known0"]) for position in range(12)} == {True, False}
