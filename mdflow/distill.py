@@ -8,6 +8,7 @@ from torch import Tensor
 from mdflow.confidence import reliable_mask
 from mdflow.config import DistillConfig
 from mdflow.data.batches import Batch, batches
+from mdflow.data.previous import require_previous
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
 from mdflow.geometry import inside_frame
@@ -76,7 +77,12 @@ def run(
     held_out: Dataset,
     folder: RunFolder,
 ) -> None:
-    """Let both networks learn in place, in turn, for `config.rounds` rounds; judged by label-free scores."""
+    """Let both networks learn in place, in turn, for `config.rounds` rounds; judged by label-free scores.
+
+    InputError if config.multi_frame is set and no pair has a frame before it.
+    """
+    if config.multi_frame:
+        require_previous(dataset, "multi_frame")
     examine = Examiner(held_out, config.score_pairs)
     for number in range(1, config.rounds + 1):
         turns = [

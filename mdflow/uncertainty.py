@@ -61,6 +61,6 @@ def foretelling(network: FlowNetwork) -> FlowNetwork:
     if getattr(network, "uncertainty", None) is None:
         raise InputError(
             f"'{network.name}' does not foretell its error; take raft, raft_small or gma with the option "
-            "uncertainty=true (such as --student-option uncertainty=true)."
+            "uncertainty=true (such as --set student.options.uncertainty=true)."
         )
     return network

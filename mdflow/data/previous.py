@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mdflow.data.sample import Sample
+from mdflow.errors import InputError
 
 if TYPE_CHECKING:
     from mdflow.data.sample import Dataset
@@ -12,6 +13,15 @@ if TYPE_CHECKING:
 def before(dataset: "Dataset", index: int) -> int | None:
     """The pair whose second frame is the first of this pair; None where there is none, or none is known."""
     return dataset.before(index) if hasattr(dataset, "before") else None
+
+
+def require_previous(dataset: "Dataset", setting: str) -> None:
+    """InputError, naming the setting that asks for it, unless some pair has a frame before."""
+    if all(before(dataset, index) is None for index in range(len(dataset))):
+        raise InputError(
+            f"No pair of the data has a frame before it, which {setting} needs; give videos or folders of three frames "
+            "or more, or leave the setting out."
+        )
 
 
 class WithPrevious:

@@ -8,8 +8,9 @@ from mdflow.data.batches import Cached, Frames
 from mdflow.data.frames import Frames as FrameFolders
 from mdflow.data.io import write_image
 from mdflow.data.mixture import Mixture
-from mdflow.data.previous import WithPrevious, before
+from mdflow.data.previous import WithPrevious, before, require_previous
 from mdflow.data.synthetic import Synthetic
+from mdflow.errors import InputError
 
 
 def numbered(folder: Path, count: int, first: int = 0) -> Path:
@@ -73,3 +74,10 @@ def test_the_loader_says_which_pairs_have_one(tmp_path):
         else:  # played backwards, where the frame "before" would be the one after
             assert red == {"image0": 2, "image1": 2, "image2": 1}
     assert {bool(frames[position, 1]["known0"]) for position in range(12)} == {True, False}
+
+
+def test_data_of_single_pairs_is_refused_where_the_frame_before_is_needed():
+    pairs = Synthetic(length=3, size=(32, 48), frames=2, texture_count=2)
+    with pytest.raises(InputError, match="multi_frame needs; give videos"):
+        require_previous(pairs, "multi_frame")
+    require_previous(Synthetic(length=1, size=(32, 48), frames=3, texture_count=2), "multi_frame")
