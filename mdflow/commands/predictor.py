@@ -51,7 +51,7 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--accurate",
         action="store_true",
-        help="look at the frames in five sizes and keep what explains each pixel best; some 25 times the time",
+        help="look at the frames in five sizes and keep what explains each pixel best; some 22 times the time",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="bfloat16: faster, almost as exact")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
