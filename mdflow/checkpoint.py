@@ -33,7 +33,13 @@ def load_network(path: Path, **options: object) -> FlowNetwork:
 
     Raises InputError if the file is not such a file or its weights do not fit the network it names.
     """
-    name, recorded, state = read_network(path)
+    return restore(*read_network(path), options, path)
+
+
+def restore(
+    name: str, recorded: dict[str, object], state: dict[str, Tensor], options: dict[str, object], path: Path
+) -> FlowNetwork:
+    """The network of what read_network gave; `options` replace recorded ones. InputError if the weights do not fit."""
     options = {**recorded, **options}
     network = create(name, **options)
     fit_weights(network, state if options == recorded else network.grown(state), path)

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from mdflow.config import ConfidenceConfig
-from mdflow.geometry import inside_frame, warp
+from mdflow.geometry import warp
 from mdflow.losses import census, inside_border
-from mdflow.occlusion import forward_backward
+from mdflow.occlusion import visible_inside
 
 CENSUS_RADIUS = 3
 
@@ -21,7 +21,7 @@ def reliable_mask(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor
     """
     visible = torch.ones_like(flow12[:, :1])
     if config.occlusion:
-        visible = forward_backward(flow12, flow21) * inside_frame(flow12)
+        visible = visible_inside(flow12, flow21)
     if config.threshold is None and config.quantile is None and config.soft is None:
         return visible
     distance = census(image1, warp(image2, flow12, padding="border"), CENSUS_RADIUS)

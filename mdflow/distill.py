@@ -11,11 +11,10 @@ from mdflow.data.batches import Batch, batches
 from mdflow.data.previous import require_previous
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
-from mdflow.geometry import inside_frame
 from mdflow.imitation import imitation_loss, pseudo_labels
 from mdflow.multi_frame import hidden_labels
 from mdflow.networks.network import FlowNetwork
-from mdflow.occlusion import forward_backward
+from mdflow.occlusion import visible_inside
 from mdflow.pretrain import cut_crops
 from mdflow.rundir import RunFolder
 from mdflow.scales import AtScales
@@ -37,7 +36,7 @@ def teach_student(
     weight1 = reliable_mask(image1, image2, flow12, flow21, config.confidence)
     weight2 = reliable_mask(image2, image1, flow21, flow12, config.confidence)
     if config.multi_frame:
-        visible1 = forward_backward(flow12, flow21) * inside_frame(flow12)
+        visible1 = visible_inside(flow12, flow21)
         seen_before = hidden_labels(network, batch["image0"], image1, flow12, visible1, batch["known0"])
         flow12 = torch.where(seen_before[1] > 0, seen_before[0], flow12)
         weight1 = torch.maximum(weight1, config.multi_frame * seen_before[1])

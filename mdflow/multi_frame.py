@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from mdflow.geometry import coordinate_grid, inside_frame
+from mdflow.geometry import coordinate_grid
 from mdflow.imitation import pseudo_labels
 from mdflow.networks.network import FlowNetwork
-from mdflow.occlusion import forward_backward
+from mdflow.occlusion import visible_inside
 
 ENOUGH = 0.1  # of a frame's pixels must be visible in both other frames, or nothing is said
 RIDGE = 1e-6  # against frames that move as a whole: their motion tells nothing that the constant does not
@@ -22,7 +22,7 @@ def hidden_labels(
     bool: whether image0 is a frame. SMURF fits a small network to each image, a linear map is five numbers a component.
     """
     flow10, flow01 = pseudo_labels(network, image1, image0)
-    visible10 = forward_backward(flow10, flow01) * inside_frame(flow10) * known0.view(-1, 1, 1, 1)
+    visible10 = visible_inside(flow10, flow01) * known0.view(-1, 1, 1, 1)
     both = visible10 * visible12
     enough = both.mean((1, 2, 3), keepdim=True) >= ENOUGH
     return foretell(flow10, flow12, both), (1 - visible12) * visible10 * enough

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mdflow.geometry import range_map, warp
+from mdflow.geometry import inside_frame, range_map, warp
 
 RELATIVE, ABSOLUTE = 0.01, 0.5  # of the squared lengths; in px². Sundaram et al. 2010, UnFlow, MDFlow
 
@@ -20,6 +20,11 @@ def forward_backward(flow12: Tensor, flow21: Tensor) -> Tensor:
     squared = (flow12**2).sum(1, keepdim=True) + (backward**2).sum(1, keepdim=True)
     difference = ((flow12 + backward) ** 2).sum(1, keepdim=True)
     return (difference < RELATIVE * squared + ABSOLUTE).to(flow12.dtype)
+
+
+def visible_inside(flow12: Tensor, flow21: Tensor) -> Tensor:
+    """Pixels of frame 1 that pass the forward-backward check and stay inside the frame."""
+    return forward_backward(flow12, flow21) * inside_frame(flow12)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from mdflow.geometry import inside_frame, resize_flow
 from mdflow.imitation import Pair, imitation_loss, pseudo_labels
 from mdflow.losses import endpoint_error, masked_mean
 from mdflow.networks.network import FlowNetwork
-from mdflow.occlusion import forward_backward
+from mdflow.occlusion import visible_inside
 from mdflow.rundir import RunFolder
 from mdflow.scales import AtScales
 from mdflow.training import fit
@@ -87,8 +87,8 @@ def label_loss(teacher: FlowNetwork, batch: Batch, geometry: Geometry, flows: Pa
     network learns to see that in one. (Not in MDFlow, whose labels come from another network.)
     """
     label12, label21 = pseudo_labels(teacher, batch["image1"], batch["image2"])
-    visible1 = forward_backward(label12, label21) * inside_frame(label12)
-    visible2 = forward_backward(label21, label12) * inside_frame(label21)
+    visible1 = visible_inside(label12, label21)
+    visible2 = visible_inside(label21, label12)
     labels = torch.cat([geometry.image1(label12), geometry.image2(label21)])
     weight = torch.cat([geometry.image1(visible1), geometry.image2(visible2)])
     flow = resize_flow(torch.cat(flows).float(), labels.shape[-2:])

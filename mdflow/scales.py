@@ -8,10 +8,10 @@ from torch import Tensor
 
 from mdflow.errors import InputError
 from mdflow.fitting import resize
-from mdflow.geometry import inside_frame, warp
+from mdflow.geometry import warp
 from mdflow.losses import census
 from mdflow.networks.network import Features, FlowNetwork
-from mdflow.occlusion import forward_backward
+from mdflow.occlusion import visible_inside
 
 SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)
 WINDOW = 9  # pixels over which the census distance of a flow is averaged
@@ -81,7 +81,7 @@ def most_credible(image1: Tensor, image2: Tensor, flows: Sequence[FlowPair], fal
         return flows[0][0]
     distances, visible = [], []
     for flow12, flow21 in flows:
-        seen = forward_backward(flow12, flow21) * inside_frame(flow12)
+        seen = visible_inside(flow12, flow21)
         distance = census(image1.float(), warp(image2.float(), flow12, padding="border"))
         near = F.avg_pool2d(distance, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
         distances.append(near + UNSEEN * (1 - seen))

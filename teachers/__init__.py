@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mdflow.checkpoint import fit_weights, load_network, read_network
+from mdflow.checkpoint import fit_weights, read_network, restore
 from mdflow.errors import InputError
 from mdflow.networks import NETWORKS, create
 from mdflow.networks.network import FlowNetwork
@@ -63,11 +63,11 @@ def load_shipped(name: str, options: dict[str, object]) -> FlowNetwork:
 
 def load_own(name: str, path: Path, options: dict[str, object]) -> FlowNetwork:
     """The network that mdflow.checkpoint.save_network wrote."""
-    recorded_name, *_ = read_network(path)
+    recorded_name, recorded, state = read_network(path)
     expected = RELEASES[name].network if name in RELEASES else name
     if recorded_name != expected:
         raise InputError(f"'{path}' holds the network '{recorded_name}', expected '{expected}'.")
-    return load_network(path, **options)
+    return restore(recorded_name, recorded, state, options, path)
 
 
 def load_release(name: str, path: Path, options: dict[str, object]) -> FlowNetwork:

@@ -1,21 +1,17 @@
 """Pairs together with the frame before them, where a dataset has one."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
-from mdflow.data.sample import Sample
+from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
 
-if TYPE_CHECKING:
-    from mdflow.data.sample import Dataset
 
-
-def before(dataset: "Dataset", index: int) -> int | None:
+def before(dataset: Dataset, index: int) -> int | None:
     """The pair whose second frame is the first of this pair; None where there is none, or none is known."""
     return dataset.before(index) if hasattr(dataset, "before") else None
 
 
-def require_previous(dataset: "Dataset", setting: str) -> None:
+def require_previous(dataset: Dataset, setting: str) -> None:
     """InputError, naming the setting that asks for it, unless some pair has a frame before."""
     if all(before(dataset, index) is None for index in range(len(dataset))):
         raise InputError(
@@ -27,7 +23,7 @@ def require_previous(dataset: "Dataset", setting: str) -> None:
 class WithPrevious:
     """A dataset whose samples have `image0`, where the frame before is a part of it too."""
 
-    def __init__(self, dataset: "Dataset") -> None:
+    def __init__(self, dataset: Dataset) -> None:
         self.name, self.dataset = dataset.name, dataset
 
     def __len__(self) -> int:

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from mdflow.data.io import write_flow, write_image
 from mdflow.deployment.runtime import OnnxPredictor
-from mdflow.geometry import inside_frame
 from mdflow.inference import Predictor, image_tensor
-from mdflow.occlusion import forward_backward
+from mdflow.occlusion import visible_inside
 from mdflow.quality import CENSUS_OF_UNRELATED, label_free_scores, unexplained
 from mdflow.results import VideoFile, following_scale, make_folder
 from mdflow.visualize import error_image, flow_to_colour, gray_image, occlusion_image, panel
@@ -42,7 +41,7 @@ def confidence_map(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tenso
     (mdflow.quality), where the pixel is occluded, and where it leaves the frame. Distillation asks the same
     two questions with a threshold (mdflow.confidence).
     """
-    seen = forward_backward(flow12, flow21) * inside_frame(flow12)
+    seen = visible_inside(flow12, flow21)
     return seen * (1 - unexplained(image1, image2, flow12) / CENSUS_OF_UNRELATED).clamp(0, 1)
 
 
