@@ -8,18 +8,11 @@ from mdflow.commands.predictor import STAGES, open_network, stage_file
 from mdflow.commands.training import add_training_arguments, build_config, open_held_out, open_training_data
 from mdflow.config import QuantizeConfig
 from mdflow.data.sample import Dataset, Sample
+from mdflow.deployment.calibration import calibrate, choose_floats, distance
 from mdflow.deployment.export import compare, write_model
 from mdflow.deployment.integer import to_integer_onnx
 from mdflow.deployment.profile import shares_of_modules
-from mdflow.deployment.quantize import (
-    calibrate,
-    choose_floats,
-    convolutions,
-    distance,
-    fold_normalization,
-    quantize,
-    sensitivity,
-)
+from mdflow.deployment.quantize import convolutions, fold_normalization, quantize
 from mdflow.errors import InputError
 from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
@@ -28,7 +21,7 @@ from mdflow.results import make_folder
 from mdflow.rundir import open_run
 
 PAIRS = 16
-JUDGED = 3  # of them serve to find which convolutions stay in floats
+COMPARED = 3  # pairs, between the integers' file and their simulation
 FLOATS = 5.0  # percent of the multiply-adds (docs/deployment.md)
 SIZE = (448, 1024)
 
@@ -74,27 +67,24 @@ def run_calibration(arguments: argparse.Namespace) -> None:
     save_network(arguments.out / STAGES["float"], network)
     fold_normalization(network)
     samples = spread(open_training_data(config_of(arguments)), arguments.pairs)
-    ranges = calibrate(network, samples)
-    judged = samples[:JUDGED]
-    flows = [Predictor(network)(sample.image1, sample.image2) for sample in judged]
-    mean = sum(float((flow**2).sum(-1).mean() ** 0.5) for flow in flows) / len(flows)
-    moved = {name: 100 * one / max(mean, 1e-9) for name, one in sensitivity(network, ranges, judged).items()}
+    ranges, moved = calibrate(network, samples)
     shares = shares_of_modules(network, moved)
     floats = choose_floats(moved, shares, arguments.floats)
     print(listing(moved, shares, floats))
     integers = [name for name in moved if name not in floats]
     quantized = quantize(network, ranges, integers)
     save_network(arguments.out / STAGES["calibration"], quantized)
-    print(f"{len(integers)} of {len(moved)} convolutions in integers move the flow of {mean:.2f} px by ", end="")
-    print(f"{distance(quantized, judged, flows):.3f} px. They do {share_of(integers, shares)} of the multiply-adds,")
-    print(f"the other convolutions {share_of(floats, shares)}; correlation, warping and upsampling stay in floats too.")
+    flows = [Predictor(network)(sample.image1, sample.image2) for sample in samples]
+    print(f"{len(integers)} of {len(moved)} convolutions, {share_of(integers, shares)} of the multiply-adds, ", end="")
+    print(f"in integers move the flow by {100 * distance(quantized, samples, flows):.2f} % of 1 px + its length.")
+    print(f"The other convolutions, {share_of(floats, shares)}, correlation, warping and upsampling stay in floats.")
 
 
 def listing(moved: dict[str, float], shares: dict[str, float], floats: list[str]) -> str:
-    """A table of the convolutions, the most sensitive first."""
-    heads = ["convolution, quantised alone", "moves the flow by % of its length", "% of multiply-adds", "computes in"]
+    """A table of the convolutions, the most sensitive first; how far in percent of 1 px + the flow's length."""
+    heads = ["convolution, quantised alone", "moves the flow by %", "% of multiply-adds", "computes in"]
     rows = [
-        [name, f"{one:.3f}", f"{shares[name]:.2f}", "floats" if name in floats else "integers"]
+        [name, f"{100 * one:.3f}", f"{shares[name]:.2f}", "floats" if name in floats else "integers"]
         for name, one in moved.items()
     ]
     return text_table(heads, rows)
@@ -123,7 +113,7 @@ def run_integers(arguments: argparse.Namespace) -> None:
     path = arguments.out / STAGES["int"]
     write_model(to_integer_onnx(network, size), path)
     config = config_of(arguments, data__synthetic__size=size)
-    samples = [one for one in spread(open_training_data(config), JUDGED) if one.image1.shape[:2] <= size]
+    samples = [one for one in spread(open_training_data(config), COMPARED) if one.image1.shape[:2] <= size]
     if samples:
         found = compare(network, path, samples)
         print(f"The integers of the stage {stage} for images up to {size[0]}x{size[1]} differ from its simulation by ")

@@ -4,22 +4,17 @@ A quantised network is an ordinary network: it trains by the one fit(), and its 
 """
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from mdflow.data.sample import Sample
-from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
 
 STEPS = 255  # between the least and the largest of 256 values
-KEPT_VALUES = 4096  # of each tensor that a calibration sees
-SHRINKINGS = np.linspace(1, 0.1, 19)  # of an end of a range; what lies beyond is clipped
 
 
 class Grid(NamedTuple):
@@ -129,62 +124,6 @@ class Ranges(NamedTuple):
 
 
 @torch.no_grad()
-def calibrate(network: FlowNetwork, samples: Iterable[Sample]) -> dict[str, Ranges]:
-    """The ranges of all convolutions over what they see on the samples.
-
-    Of an input the whole range, for what is clipped there is a motion that the decoder never hears of;
-    of an output the one that rounds with the least squared error.
-    """
-    seen: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    rng = np.random.default_rng(0)
-
-    def look(name: str, x: Tensor, y: Tensor) -> None:
-        seen.setdefault(name, []).append((some_values(x, rng), some_values(y, rng)))
-
-    hooks = [
-        module.register_forward_hook(lambda _, inputs, output, name=name: look(name, inputs[0], output))
-        for name, module in convolutions(network).items()
-    ]
-    predictor = Predictor(network)
-    for sample in samples:
-        predictor(sample.image1, sample.image2)
-    for hook in hooks:
-        hook.remove()
-    return {
-        name: Ranges(whole_range(np.concatenate(inputs)), best_range(np.concatenate(outputs)))
-        for name, (inputs, outputs) in {name: zip(*pairs, strict=True) for name, pairs in seen.items()}.items()
-    }
-
-
-def some_values(x: Tensor, rng: np.random.Generator) -> np.ndarray:
-    """A random part of the values, and the least and the largest of all."""
-    values = x.detach().float().flatten().cpu().numpy()
-    chosen = rng.integers(0, values.size, min(values.size, KEPT_VALUES))
-    return np.concatenate([values[chosen], [values.min(), values.max()]])
-
-
-def whole_range(values: np.ndarray) -> tuple[float, float]:
-    """The (least, largest) of the values and 0."""
-    return min(float(values.min()), 0.0), max(float(values.max()), 0.0)
-
-
-def best_range(values: np.ndarray) -> tuple[float, float]:
-    """The (least, largest) whose grid rounds the values with the least squared error."""
-    low, high = whole_range(values)
-    # One end after the other: each has a flat optimum that depends little on the other.
-    low = min((low * share for share in SHRINKINGS), key=lambda end: rounding_error(values, end, high))
-    high = min((high * share for share in SHRINKINGS), key=lambda end: rounding_error(values, low, end))
-    return low, high
-
-
-def rounding_error(values: np.ndarray, low: float, high: float) -> float:
-    """The mean squared error of values on the grid."""
-    scale, zero_point = Grid.over(low, high)
-    rounded = (np.clip(np.rint(values / scale) + zero_point, 0, STEPS) - zero_point) * scale
-    return float(((rounded - values) ** 2).mean())
-
-
-@torch.no_grad()
 def quantize(network: FlowNetwork, ranges: Mapping[str, Ranges], names: Iterable[str]) -> FlowNetwork:
     """A copy of the network with the named convolutions on grids over their ranges."""
     quantized = copy.deepcopy(network).eval()
@@ -195,28 +134,3 @@ def quantize(network: FlowNetwork, ranges: Mapping[str, Ranges], names: Iterable
         layer.input_range.copy_(torch.tensor(ranges[name].input))
         layer.output_range.copy_(torch.tensor(ranges[name].output))
     return quantized
-
-
-def sensitivity(network: FlowNetwork, ranges: Mapping[str, Ranges], samples: Sequence[Sample]) -> dict[str, float]:
-    """How far each convolution, quantised alone, moves the flow: mean distance in pixels, the farthest first."""
-    flows = [Predictor(network)(sample.image1, sample.image2) for sample in samples]
-    moved = {name: distance(quantize(network, ranges, [name]), samples, flows) for name in ranges}
-    return dict(sorted(moved.items(), key=lambda one: -one[1]))
-
-
-def choose_floats(moved: Mapping[str, float], shares: Mapping[str, float], most: float) -> list[str]:
-    """The convolutions to leave in floats: those that move the flow most for what they compute, `most` percent in all.
-
-    moved: how far each moves the flow when quantised; shares: its percent of the multiply-adds. Independent roundings
-    add up in squares, so what is gained by leaving one out is its square.
-    """
-    order = sorted(moved, key=lambda name: moved[name] ** 2 / max(shares[name], 1e-9), reverse=True)
-    spent = accumulate(shares[name] for name in order)
-    return [name for name, total in zip(order, spent, strict=True) if total <= most]
-
-
-def distance(network: FlowNetwork, samples: Sequence[Sample], flows: Sequence[np.ndarray]) -> float:
-    """Mean distance in pixels of the network's flows from given ones."""
-    predictor = Predictor(network)
-    pairs = zip(samples, flows, strict=True)
-    return float(np.mean([np.linalg.norm(predictor(s.image1, s.image2) - flow, axis=-1).mean() for s, flow in pairs]))

@@ -15,9 +15,10 @@ from mdflow.commands.export import images_of
 from mdflow.correlation import local_correlation
 from mdflow.data.io import read_flow, write_image
 from mdflow.data.synthetic import Synthetic
+from mdflow.deployment.calibration import calibrate
 from mdflow.deployment.export import OPSET, compare, obstacle, to_onnx, write_model
 from mdflow.deployment.integer import put_integers
-from mdflow.deployment.quantize import calibrate, quantize
+from mdflow.deployment.quantize import quantize
 from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
@@ -99,7 +100,7 @@ def test_a_file_is_evaluated_like_a_network_with_and_without_labels(exported, sc
 
 def test_the_integer_file_does_what_its_simulation_does_in_a_third_of_the_bytes(exported, scenes, tmp_path):
     network, model, path = exported
-    ranges = calibrate(network, scenes)
+    ranges = calibrate(network, [scenes[0], scenes[1]]).ranges
     quantized = quantize(network, ranges, ranges)
     layers = {name: quantized.get_submodule(name) for name in ranges}
     write_model(put_integers(copy.deepcopy(model), layers), tmp_path / "int.onnx")
@@ -152,7 +153,7 @@ def test_the_command_exports_checks_and_says_what_the_file_takes(tmp_path, capsy
 
 def test_the_command_exports_the_integers_of_a_quantised_network(tmp_path, capsys, monkeypatch, exported, scenes):
     network, model, _ = exported
-    ranges = calibrate(network, scenes)
+    ranges = calibrate(network, [scenes[0], scenes[1]]).ranges
     quantized = quantize(network, ranges, ranges)
     layers = {name: quantized.get_submodule(name) for name in ranges}
     save_network(tmp_path / "calibration.safetensors", quantized)

@@ -1,6 +1,5 @@
 import re
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,17 +7,13 @@ from toy import Pairs
 
 from mdflow.checkpoint import load_network, save_network
 from mdflow.commands import main
+from mdflow.deployment.calibration import calibrate
 from mdflow.deployment.quantize import (
     Grid,
     IntegerConvolution,
-    best_range,
-    calibrate,
-    choose_floats,
     convolutions,
     fold_normalization,
     quantize,
-    rounding_error,
-    sensitivity,
     to_floats,
 )
 from mdflow.networks import create
@@ -32,16 +27,6 @@ def test_a_grid_holds_zero_and_rounds_to_half_a_step(low, high):
     assert (rounded - x).abs().max() <= 0.51 * grid.scale + 1e-6
     assert grid.round(torch.zeros(1)) == 0
     assert len(rounded.unique()) <= 256
-
-
-def test_a_range_clips_what_is_too_rare_to_pay_for():
-    values = np.random.default_rng(0).standard_t(3, 100_000)
-    low, high = best_range(values)
-    assert values.min() < low < -5
-    assert 5 < high < values.max()
-    assert rounding_error(values, low, high) < 0.9 * rounding_error(values, values.min(), values.max())
-    exact = np.random.default_rng(0).uniform(-1, 1, 4000)
-    assert best_range(exact) == pytest.approx((exact.min(), exact.max()))
 
 
 def test_an_integer_convolution_is_near_the_float_one_and_passes_gradients_on():
@@ -76,7 +61,7 @@ def quantized():
     torch.manual_seed(0)
     network = create("lightflow", width=0.1).eval()
     fold_normalization(network)
-    ranges = calibrate(network, [Pairs()[0], Pairs()[1]])
+    ranges = calibrate(network, [Pairs()[0], Pairs()[1]]).ranges
     return network, ranges, quantize(network, ranges, ranges)
 
 
@@ -101,24 +86,6 @@ def test_back_in_floats_the_weights_are_those_of_the_network(quantized):
     images = torch.rand(2, 1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(to_floats(integers)(*images)[-1], network(*images)[-1])
-
-
-def test_the_convolution_that_rounds_worst_comes_first(quantized):
-    network, ranges, _ = quantized
-    last = list(ranges)[-1]
-    spoilt = {**ranges, last: ranges[last]._replace(output=(-1e4, 1e4))}
-    moved = sensitivity(network, spoilt, [Pairs(1)[0]])
-    assert next(iter(moved)) == last
-    assert list(moved.values()) == sorted(moved.values(), reverse=True)
-
-
-def test_what_costs_little_and_rounds_badly_stays_in_floats():
-    moved = {"costly": 3.0, "cheap": 2.0, "harmless": 0.1}
-    shares = {"costly": 60.0, "cheap": 10.0, "harmless": 30.0}
-    assert choose_floats(moved, shares, 0) == []
-    assert choose_floats(moved, shares, 10) == choose_floats(moved, shares, 69) == ["cheap"]
-    assert choose_floats(moved, shares, 70) == ["cheap", "costly"]
-    assert choose_floats(moved, shares, 100) == ["cheap", "costly", "harmless"]
 
 
 def test_the_stages_follow_one_another(tmp_path, capsys):

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from toy import Pairs
+
+from mdflow.deployment.calibration import (
+    calibrate,
+    choose_floats,
+    rounding_error,
+    sensitivity,
+    tight_range,
+    wide_range,
+    worth_clipping,
+)
+from mdflow.deployment.quantize import convolutions, fold_normalization
+from mdflow.networks import create
+
+
+@pytest.fixture(scope="module")
+def calibrated():
+    """A small network and its calibration."""
+    torch.manual_seed(0)
+    network = create("lightflow", width=0.1).eval()
+    fold_normalization(network)
+    return network, calibrate(network, [Pairs()[0], Pairs()[1]])
+
+
+def test_a_tight_range_clips_what_is_too_rare_to_pay_for_and_a_wide_one_holds_more_than_was_seen():
+    values = np.random.default_rng(0).standard_t(3, 100_000)
+    low, high = tight_range(values)
+    assert values.min() < low < -3
+    assert 3 < high < values.max()
+    assert rounding_error(values, low, high) < 0.5 * rounding_error(values, values.min(), values.max())
+    exact = np.random.default_rng(0).uniform(-1, 1, 4000)
+    assert tight_range(exact) == pytest.approx((exact.min(), exact.max()))
+    assert wide_range(exact) == pytest.approx((1.5 * exact.min(), 1.5 * exact.max()))
+    assert wide_range(np.abs(exact))[0] == 0
+
+
+def test_calibration_sees_every_convolution_and_tells_which_moves_the_flow_most(calibrated):
+    network, (ranges, moved) = calibrated
+    assert set(ranges) == set(moved) == set(convolutions(network))
+    assert list(moved.values()) == sorted(moved.values(), reverse=True)
+
+
+def test_tight_ranges_go_where_most_is_gained():
+    moved = {"most": 10.0, "some": 4.0, "little": 1.0, "worse": 3.0}
+    tight = {"most": 1.0, "some": 1.0, "little": 0.5, "worse": 5.0}
+    assert worth_clipping(moved, tight) == ["most", "some"]
+    assert worth_clipping(moved, moved) == []
+
+
+def test_the_convolution_that_rounds_worst_comes_first(calibrated):
+    network, (ranges, _) = calibrated
+    last = list(ranges)[-1]
+    spoilt = {**ranges, last: ranges[last]._replace(output=(-1e4, 1e4))}
+    moved = sensitivity(network, spoilt, [Pairs(1)[0]])
+    assert next(iter(moved)) == last
+    assert list(moved.values()) == sorted(moved.values(), reverse=True)
+
+
+def test_what_costs_little_and_rounds_badly_stays_in_floats():
+    moved = {"costly": 3.0, "cheap": 2.0, "harmless": 0.1}
+    shares = {"costly": 60.0, "cheap": 10.0, "harmless": 30.0}
+    assert choose_floats(moved, shares, 0) == []
+    assert choose_floats(moved, shares, 10) == choose_floats(moved, shares, 69) == ["cheap"]
+    assert choose_floats(moved, shares, 70) == ["cheap", "costly"]
+    assert choose_floats(moved, shares, 100) == ["cheap", "costly", "harmless"]
