@@ -6,6 +6,7 @@ from toy import Pairs
 from mdflow.deployment.calibration import (
     calibrate,
     choose_floats,
+    observe,
     rounding_error,
     sensitivity,
     tight_range,
@@ -41,6 +42,17 @@ def test_calibration_sees_every_convolution_and_tells_which_moves_the_flow_most(
     network, (ranges, moved) = calibrated
     assert set(ranges) == set(moved) == set(convolutions(network))
     assert list(moved.values()) == sorted(moved.values(), reverse=True)
+
+
+def test_what_a_convolution_is_said_to_move_is_what_it_moves_with_the_ranges_it_got(calibrated):
+    network, (ranges, moved) = calibrated
+    assert sensitivity(network, ranges, [Pairs()[0], Pairs()[1]]) == pytest.approx(moved)
+    seen = observe(network, [Pairs()[0], Pairs()[1]])
+    wide = {name for name, (values, _) in seen.items() if ranges[name].input == wide_range(values)}
+    tight = {name for name, (values, _) in seen.items() if ranges[name].input == tight_range(values)}
+    assert wide | tight == set(ranges)
+    assert wide
+    assert tight - wide
 
 
 def test_tight_ranges_go_where_most_is_gained():
