@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mdflow.commands.predictor import open_network, parse_size, require_new_file
 from mdflow.data import open_dataset
-from mdflow.data.sample import Sample
+from mdflow.data.sample import Sample, spread
 from mdflow.deployment.export import Difference, compare, to_onnx, write_model
 from mdflow.deployment.frame import WHITE
 from mdflow.deployment.integer import to_integer_onnx
@@ -69,7 +69,7 @@ def images_of(source: str, size: Size, any_size: bool) -> list[Sample]:
         scenes = [open_dataset(source, length=PAIRS, size=one) for one in sizes]
         return [scene[index] for scene in scenes for index in range(PAIRS)]
     dataset = open_dataset(source)
-    samples = [dataset[index] for index in range(0, len(dataset), max(len(dataset) // PAIRS, 1))][:PAIRS]
+    samples = spread(dataset, PAIRS)
     fitting = [sample for sample in samples if any_size or sample.image1.shape[:2] == size]
     if not fitting:
         found = " ".join("x".join(map(str, sample.image1.shape[:2])) for sample in samples)

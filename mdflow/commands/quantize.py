@@ -7,7 +7,7 @@ from mdflow.checkpoint import save_network
 from mdflow.commands.predictor import STAGES, open_network, stage_file
 from mdflow.commands.training import add_training_arguments, build_config, open_held_out, open_training_data
 from mdflow.config import QuantizeConfig
-from mdflow.data.sample import Dataset, Sample
+from mdflow.data.sample import spread
 from mdflow.deployment.calibration import calibrate, choose_floats, distance
 from mdflow.deployment.export import compare, write_model
 from mdflow.deployment.integer import to_integer_onnx
@@ -129,8 +129,3 @@ def config_of(arguments: argparse.Namespace, **flags: object) -> QuantizeConfig:
 def stage_network(arguments: argparse.Namespace, stage: str) -> FlowNetwork:
     """The network of a stage before."""
     return open_network(arguments.network, stage_file(str(arguments.out), stage), arguments.option)
-
-
-def spread(dataset: Dataset, count: int) -> list[Sample]:
-    """`count` samples at equal distances, or all if there are fewer."""
-    return [dataset[index] for index in range(0, len(dataset), max(len(dataset) // count, 1))][:count]

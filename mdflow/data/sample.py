@@ -1,5 +1,6 @@
 """What every dataset yields: one pair of frames and whatever is known about its flow."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,3 +46,8 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+def spread(dataset: Dataset | Sequence[Sample], count: int) -> list[Sample]:
+    """`count` samples at equal distances, or all if there are fewer."""
+    return [dataset[index] for index in range(0, len(dataset), max(len(dataset) // count, 1))][:count]

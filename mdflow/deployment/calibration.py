@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mdflow.data.sample import Sample
+from mdflow.data.sample import Sample, spread
 from mdflow.deployment.quantize import STEPS, Grid, Ranges, convolutions, quantize
 from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
@@ -41,7 +41,7 @@ def calibrate(network: FlowNetwork, samples: Sequence[Sample]) -> Calibration:
     seen = observe(network, samples)
     wide = {name: Ranges(wide_range(x), wide_range(y)) for name, (x, y) in seen.items()}
     tight = {name: Ranges(tight_range(x), tight_range(y)) for name, (x, y) in seen.items()}
-    judged = samples[:: max(len(samples) // JUDGED, 1)][:JUDGED]
+    judged = spread(samples, JUDGED)
     moved, moved_tight = sensitivity(network, wide, judged), sensitivity(network, tight, judged)
     chosen = worth_clipping(moved, moved_tight)
     moved |= {name: moved_tight[name] for name in chosen}
@@ -76,15 +76,21 @@ def some_values(x: Tensor, rng: np.random.Generator) -> np.ndarray:
     return np.concatenate([values[chosen], [values.min(), values.max()]])
 
 
+def whole_range(values: np.ndarray) -> tuple[float, float]:
+    """The (least, largest) of the values and 0."""
+    return min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+
+
 def wide_range(values: np.ndarray) -> tuple[float, float]:
     """The (least, largest) of the values and 0, with headroom."""
-    return HEADROOM * min(float(values.min()), 0.0), HEADROOM * max(float(values.max()), 0.0)
+    low, high = whole_range(values)
+    return HEADROOM * low, HEADROOM * high
 
 
 def tight_range(values: np.ndarray) -> tuple[float, float]:
     """The (least, largest) whose grid rounds the values with the least error."""
-    lows, highs = min(values.min(), 0.0) * SHRINKINGS, max(values.max(), 0.0) * SHRINKINGS
-    low, high = lows[0], highs[0]
+    low, high = whole_range(values)
+    lows, highs = low * SHRINKINGS, high * SHRINKINGS
     # One end after the other, twice: each has a flat optimum that depends little on the other.
     for _ in range(2):
         low = min(lows, key=lambda end: rounding_error(values, end, high))
