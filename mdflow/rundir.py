@@ -12,7 +12,7 @@ import yaml
 from torch.utils.tensorboard import SummaryWriter
 
 from mdflow import ranks
-from mdflow.checkpoint import save_network
+from mdflow.checkpoint import fit_weights, read_network, save_network
 from mdflow.config import RunConfig
 from mdflow.data.io import write_image
 from mdflow.errors import InputError
@@ -79,6 +79,19 @@ class RunFolder:
         path = self.path / f"{name}.safetensors"
         save_network(path, network)
         return path
+
+    def keep_start(self, **networks: FlowNetwork) -> None:
+        """Keep the weights that networks start from; a resumed run takes those, not what --init gives by now.
+
+        Shipped weights and files change, while anchors and labels (mdflow.pretrain) come from the start.
+        """
+        for name, network in networks.items():
+            path = self.path / "checkpoints" / f"start_{name}.safetensors"
+            kept = ranks.from_first(read_network(path)[-1] if self.writes and path.exists() else None)
+            if kept is not None:
+                fit_weights(network, kept, path)
+            elif self.writes:
+                save_network(path, network)
 
     def restore(self, name: str = "last") -> dict[str, Any] | None:
         """The newest whole checkpoint, or None if there is none; every rank gets what the first one finds."""

@@ -69,6 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
         check_run(config, arguments.resume, arguments.overwrite)
     curated = curated_once(clips, arguments.out / "curated", arguments) if clips else []
     stages = [Stage(config, open_run(config, arguments.resume, arguments.overwrite)) for config in configs]
+    for stage, part, network in zip(stages, ("network", "student"), networks, strict=False):
+        stage.folder.keep_start(**{part: network})
     training = open_training_data(configs[0])
     footage = Footage(training, Cached(Shrunk(training, JUDGED_WIDTH)))
     starts = [start_sentence(part) for part in parts]

@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     student = make_network(config.student, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
+    folder.keep_start(teacher=teacher, student=student)
     try:
         distill.run(config, teacher, student, dataset, held_out, folder)
     finally:

@@ -111,6 +111,7 @@ def train_one(
     network = make_network(config.network, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
+    folder.keep_start(network=network)
     try:
         train(config, network, dataset, held_out, folder)
     finally:

@@ -10,10 +10,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mdflow.checkpoint import save_network
 from mdflow.commands import main
 from mdflow.commands.training import make_network
 from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.data.io import write_image
+from mdflow.networks import create
 from mdflow.settings import build
 from mdflow.stopping import STATUS
 from teachers import load
@@ -79,6 +81,18 @@ def test_a_finished_run_is_not_started_again_unless_asked(tmp_path, capsys):
     assert torch.equal(weights(run), before)
     assert call("pretrain", "-o", run, "--seed", 5, "--overwrite") == 0
     assert not torch.equal(weights(run), before)
+
+
+def test_a_resumed_run_starts_from_the_weights_it_began_with_though_their_file_has_changed(tmp_path):
+    start, run = tmp_path / "start.safetensors", tmp_path / "run"
+    save_network(start, create("fastflownet"))
+    assert call("pretrain", "--init", start, "-o", run) == 0
+    before = weights(run)
+    save_network(start, create("fastflownet"))
+    for checkpoint in (run / "checkpoints").glob("last_*"):
+        checkpoint.unlink()
+    assert call("pretrain", "--init", start, "-o", run, "--resume") == 0
+    assert torch.equal(weights(run), before)
 
 
 def test_the_same_seed_gives_the_same_weights(tmp_path):
