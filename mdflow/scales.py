@@ -14,27 +14,28 @@ from mdflow.networks.network import Features, FlowNetwork
 from mdflow.occlusion import visible_inside
 
 SCALES = (0.5, 0.75, 1.0, 1.5, 2.0)
-WINDOW = 9  # pixels over which the census distance of a flow is averaged
+WINDOW = 21  # pixels over which the census distance of a flow is averaged
+DOUBT = 0.5  # census distance above the best by which a flow counts e times less
+ALIKE = 0.1  # flows agree within this share of their length, or a pixel
 UNSEEN = 100.0  # added to the distance where a flow is not visible: more than any distance, at most 46.8
 
 FlowPair = tuple[Tensor, Tensor]  # flow12, flow21
 
 
 class AtScales(FlowNetwork):
-    """`network` on frames enlarged and reduced by `scales`, 1 among them.
+    """`network` on frames enlarged and reduced by `scales`.
 
     A pyramid's finest level is coarser than the frame, so enlarged frames give the small motions more exactly
     (Middlebury: EPE 0.38 to 0.23 px for the shipped FastFlowNet); reduced ones bring the large motions within its
-    reach. Which flow is best is seen without labels: the one whose mean census distance around the pixel is the
-    smallest, among those that pass the forward-backward check and stay inside the frame; where none does, that of
-    the frame's own size. The time is that of all sizes and both directions; for labels, and wherever accuracy is
-    worth more than time. It gives the last flow alone. Raises InputError when 1 is not among the scales.
+    reach. Which flow is best is seen without labels (`most_credible`). The time is that of all sizes and both
+    directions; for labels, and wherever accuracy is worth more than time. It gives the last flow alone. Raises
+    InputError for scales that are not positive.
     """
 
     def __init__(self, network: FlowNetwork, scales: Sequence[float] = SCALES) -> None:
         super().__init__()
-        if 1.0 not in scales or min(scales) <= 0:
-            raise InputError(f"Scales must be positive, 1 among them; got {', '.join(map(str, scales))}.")
+        if min(scales, default=0) <= 0:
+            raise InputError(f"Scales must be positive, at least one; got {list(scales)}.")
         self.network, self.scales, self.stride = network, tuple(scales), network.stride
         self.name, self.options = network.name, network.options
 
@@ -45,7 +46,7 @@ class AtScales(FlowNetwork):
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """The best flow alone, in a list."""
         image1, image2 = features1[0], features2[0]
-        return [self._best(image1, image2, self._flows(image1, image2))]
+        return [most_credible(image1, image2, self._flows(image1, image2))]
 
     def both_directions(
         self, image1: Tensor, image2: Tensor, last_only: bool = False
@@ -54,10 +55,7 @@ class AtScales(FlowNetwork):
         image1, image2 = (features[0] for features in self.encode_pair(image1, image2))
         flows = self._flows(image1, image2)
         backwards = [flow[::-1] for flow in flows]
-        return [self._best(image1, image2, flows)], [self._best(image2, image1, backwards)]
-
-    def _best(self, image1: Tensor, image2: Tensor, flows: list[FlowPair]) -> Tensor:
-        return most_credible(image1, image2, flows, fallback=self.scales.index(1.0))
+        return [most_credible(image1, image2, flows)], [most_credible(image2, image1, backwards)]
 
     def _flows(self, image1: Tensor, image2: Tensor) -> list[FlowPair]:
         return [self._at(scale, image1, image2) for scale in self.scales]
@@ -72,21 +70,28 @@ class AtScales(FlowNetwork):
 
 
 @torch.no_grad()
-def most_credible(image1: Tensor, image2: Tensor, flows: Sequence[FlowPair], fallback: int) -> Tensor:
-    """Of several flows (flow12, flow21) of a pair the best flow12 of each pixel, (B,2,H,W).
+def most_credible(image1: Tensor, image2: Tensor, flows: Sequence[FlowPair]) -> Tensor:
+    """Of several flows (flow12, flow21) of a pair the most credible flow12 of each pixel, (B,2,H,W).
 
-    fallback: which of them to take where none is visible.
+    Of those that pass the forward-backward check and stay inside the frame: the one with the smallest mean census
+    distance around the pixel, averaged with those that agree with it. Where none does, their median.
     """
     if len(flows) == 1:
         return flows[0][0]
-    distances, visible = [], []
-    for flow12, flow21 in flows:
-        seen = visible_inside(flow12, flow21)
-        distance = census(image1.float(), warp(image2.float(), flow12, padding="border"))
-        near = F.avg_pool2d(distance, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
-        distances.append(near + UNSEEN * (1 - seen))
-        visible.append(seen)
-    choice = torch.stack(distances).argmin(0)
-    choice = torch.where(torch.stack(visible).amax(0) > 0, choice, fallback)
     candidates = torch.stack([flow12 for flow12, _ in flows])
-    return candidates.gather(0, choice.expand(-1, 2, -1, -1)[None])[0]
+    visible = torch.stack([visible_inside(flow12, flow21) for flow12, flow21 in flows])
+    distance = torch.stack([mean_distance(image1.float(), image2.float(), flow12) for flow12, _ in flows])
+    distance = distance + UNSEEN * (1 - visible)
+    lowest, choice = distance.min(0)
+    best = candidates.gather(0, choice.expand(-1, 2, -1, -1)[None])[0]
+    bound = (ALIKE * best.norm(dim=1, keepdim=True)).clamp(min=1)
+    agrees = (candidates - best).norm(dim=2, keepdim=True) <= bound
+    weight = agrees * torch.exp((lowest - distance) / DOUBT)
+    mean = (weight * candidates).sum(0) / weight.sum(0)
+    return torch.where(visible.amax(0) > 0, mean, candidates.quantile(0.5, dim=0))
+
+
+def mean_distance(image1: Tensor, image2: Tensor, flow12: Tensor) -> Tensor:
+    """The census distance of a flow, averaged over the pixels around, (B,1,H,W)."""
+    distance = census(image1, warp(image2, flow12, padding="border"))
+    return F.avg_pool2d(distance, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)

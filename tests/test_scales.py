@@ -1,4 +1,4 @@
-"""Looking at frames in several sizes: each pixel gets the flow that explains it, its own size's where none does."""
+"""Looking at frames in several sizes: each pixel gets the flow that explains it, what agrees with it joins in."""
 
 import numpy as np
 import pytest
@@ -59,19 +59,29 @@ def test_each_pixel_chooses_for_itself():
     image1, image2 = moved_right(4)
     still = torch.rand(1, 3, SIZE[0] // 2, SIZE[1], generator=torch.Generator().manual_seed(1))
     image1, image2 = torch.cat([image1[..., :32, :], still], 2), torch.cat([image2[..., :32, :], still], 2)
-    best = most_credible(image1, image2, [constant(0), constant(4)], fallback=0)
-    assert (best[:, 0, 8:24, 8:-16] == 4).all()
-    assert (best[:, 0, 40:56, 8:-16] == 0).all()
+    best = most_credible(image1, image2, [constant(0), constant(4)])
+    assert (best[:, 0, 8:20, 12:-20] == 4).all()
+    assert (best[:, 0, 44:56, 12:-20] == 0).all()
     assert (best[:, 1] == 0).all()
 
 
-def test_where_nothing_is_visible_the_frames_own_size_speaks():
+def test_flows_that_agree_and_explain_the_frames_alike_are_averaged():
+    plain = torch.full((1, 3, *SIZE), 0.5)
+    near, far = (most_credible(plain, plain, [constant(4), constant(dx)])[0, 0, 16:48, 16:-24] for dx in (4.4, 5.2))
+    assert torch.allclose(near, torch.tensor(4.2))
+    assert torch.allclose(far, torch.tensor(4.0))
+
+
+def test_of_flows_that_agree_the_one_that_explains_the_frames_counts():
+    best = most_credible(*moved_right(4), [constant(4.4), constant(4)])[0, 0, 16:48, 16:-24]
+    assert torch.allclose(best, torch.tensor(4.0), atol=1e-3)
+
+
+def test_where_nothing_is_visible_the_median_speaks():
     image1, image2 = moved_right(4)
-    gone = constant(200)
-    for fallback, other in ((0, 1), (1, 0)):
-        flows = [gone, gone]
-        flows[other] = (gone[0] + 7, gone[1])
-        assert torch.equal(most_credible(image1, image2, flows, fallback), flows[fallback][0])
+    (flow12, flow21), shift = constant(200), torch.tensor([7.0])
+    gone = [(flow12, flow21), (flow12 + 5 * shift, flow21), (flow12 + shift, flow21)]
+    assert torch.equal(most_credible(image1, image2, gone), flow12 + shift)
 
 
 def test_one_size_alone_is_the_network_itself():
@@ -97,7 +107,7 @@ def test_several_sizes_are_more_exact_with_the_shipped_weights():
     assert several < 0.9 * one
 
 
-@pytest.mark.parametrize("scales", [(0.5, 2.0), (1.0, 0.0), (-1.0, 1.0)])
-def test_scales_without_the_frames_own_size_or_below_zero_are_refused(scales):
-    with pytest.raises(InputError, match="1 among them"):
+@pytest.mark.parametrize("scales", [(), (1.0, 0.0), (-1.0, 1.0)])
+def test_no_scales_and_those_below_zero_are_refused(scales):
+    with pytest.raises(InputError, match="must be positive"):
         AtScales(Translation(), scales)
