@@ -87,11 +87,15 @@ def most_credible(image1: Tensor, image2: Tensor, flows: Sequence[FlowPair]) -> 
     bound = (ALIKE * best.norm(dim=1, keepdim=True)).clamp(min=1)
     agrees = (candidates - best).norm(dim=2, keepdim=True) <= bound
     weight = agrees * torch.exp((lowest - distance) / DOUBT)
-    mean = (weight * candidates).sum(0) / weight.sum(0)
-    return torch.where(visible.amax(0) > 0, mean, candidates.quantile(0.5, dim=0))
+    flow = (weight * candidates).sum(0) / weight.sum(0)
+    lost = (visible.amax(0) <= 0).expand_as(flow)
+    flow[lost] = candidates[:, lost].median(0).values
+    return flow
 
 
 def mean_distance(image1: Tensor, image2: Tensor, flow12: Tensor) -> Tensor:
     """The census distance of a flow, averaged over the pixels around, (B,1,H,W)."""
     distance = census(image1, warp(image2, flow12, padding="border"))
-    return F.avg_pool2d(distance, WINDOW, stride=1, padding=WINDOW // 2, count_include_pad=False)
+    half = WINDOW // 2
+    columns = F.avg_pool2d(distance, (WINDOW, 1), stride=1, padding=(half, 0), count_include_pad=False)
+    return F.avg_pool2d(columns, (1, WINDOW), stride=1, padding=(0, half), count_include_pad=False)
