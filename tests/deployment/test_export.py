@@ -154,7 +154,8 @@ def test_the_command_exports_checks_and_says_what_the_file_takes(tmp_path, capsy
 def test_the_command_exports_the_integers_of_a_quantised_network(tmp_path, capsys, monkeypatch, exported):
     network, model, _ = exported
     ranges = calibrate(network, images_of("synthetic", SIZE, any_size=False)).ranges
-    integers = [name for name in ranges if not name.endswith("conv7")]  # that give the flow: steps of a pixel and more
+    # The features alone: on frames this small the decoders round what moves the flow by tenths of a pixel.
+    integers = [name for name in ranges if "decoder" not in name]
     quantized = quantize(network, ranges, integers)
     layers = {name: quantized.get_submodule(name) for name in integers}
     save_network(tmp_path / "calibration.safetensors", quantized)
