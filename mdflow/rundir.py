@@ -88,10 +88,10 @@ class RunFolder:
         for name, network in networks.items():
             path = self.path / "checkpoints" / f"start_{name}.safetensors"
             kept = ranks.from_first(read_network(path)[-1] if self.writes and path.exists() else None)
-            if kept is not None:
+            if kept is None:
+                self.save_network(f"checkpoints/start_{name}", network)
+            else:
                 fit_weights(network, kept, path)
-            elif self.writes:
-                save_network(path, network)
 
     def restore(self, name: str = "last") -> dict[str, Any] | None:
         """The newest whole checkpoint, or None if there is none; every rank gets what the first one finds."""
