@@ -46,7 +46,11 @@ def local_correlation(
             return triton_correlation(features1, features2, displacements)
         everything = SQUARE_BACKENDS[name](features1, features2, radius)
     chosen = [(dy + radius) * (2 * radius + 1) + dx + radius for dy, dx in displacements]
-    return everything if chosen == list(range(everything.shape[1])) else everything[:, chosen]
+    if chosen == list(range(everything.shape[1])):
+        return everything
+    if torch.compiler.is_exporting():
+        return everything[:, chosen]
+    return everything.movedim(1, -1)[..., chosen].movedim(-1, 1)  # the channels stay last in memory
 
 
 def usual_backend(device: torch.device) -> str:

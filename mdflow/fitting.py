@@ -28,7 +28,8 @@ class Fit:
         if self.inner != self.original:
             shrinks = self.inner[0] < self.original[0] or self.inner[1] < self.original[1]
             image = F.interpolate(image, self.inner, mode="bilinear", align_corners=False, antialias=shrinks)
-        return F.pad(image, (self.left, self.right, self.top, self.bottom), mode="replicate")
+        border = (self.left, self.right, self.top, self.bottom)
+        return F.pad(image, border, mode="replicate") if any(border) else image  # by nothing, it would copy
 
     def undo(self, flow: Tensor) -> Tensor:
         """The network's flow (B,2,h,w) on the original frames, (B,2,H,W) in their pixels."""

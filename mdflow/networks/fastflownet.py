@@ -9,6 +9,7 @@ from mdflow.geometry import resize_flow, warp
 from mdflow.networks.layers import (
     convolution,
     initialize,
+    joined,
     normalize_features,
     start_as_bilinear,
     start_near_zero,
@@ -121,5 +122,5 @@ class FastFlowNet(FlowNetwork):
         cost = local_correlation(matched1, matched2, RADIUS, DISPLACEMENTS)
         cost = F.leaky_relu(cost, 0.1)
         decoder = getattr(self, f"decoder{level}")
-        flow = decoder(torch.cat([cost, getattr(self, f"rconv{level}")(feature1), upsampled], dim=1)).float()
+        flow = decoder(joined(cost, getattr(self, f"rconv{level}")(feature1), upsampled)).float()
         return flow if coarser is None else flow + upsampled

@@ -17,6 +17,17 @@ def convolution(
     )
 
 
+def joined(*maps: Tensor) -> Tensor:
+    """The channels of several maps in a row, as a convolution wants them: last in memory.
+
+    In half precision if one of the maps is: under autocast the convolution would round the others all the same.
+    """
+    kind, last = min((one.dtype for one in maps), key=lambda dtype: dtype.itemsize), torch.channels_last
+    alike = [one.to(kind).contiguous(memory_format=last) for one in maps]
+    # A map of one channel counts as channels first too, and torch.cat then lays out the whole so.
+    return torch.cat(alike, dim=1).contiguous(memory_format=last)
+
+
 def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Tensor]:
     """Both maps centred and divided by their standard deviation, statistics of the pair together.
 

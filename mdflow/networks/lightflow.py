@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import resize_flow
-from mdflow.networks.layers import initialize
+from mdflow.networks.layers import initialize, joined
 from mdflow.networks.network import Features, FlowNetwork
 
 MEAN = (0.411, 0.432, 0.45)  # of RGB images in [0,1], as FlowNet's PyTorch release has it
@@ -70,7 +70,7 @@ class LightFlow(FlowNetwork):
         levels = [self.up[0](x)]
         for layer, skip in zip(self.up[1:], skips[-2:0:-1], strict=True):
             coarser = F.interpolate(levels[-1], skip.shape[-2:], mode="nearest")
-            levels.append(layer(torch.cat([coarser, skip], dim=1)))
+            levels.append(layer(joined(coarser, skip)))
         # In float32 also under autocast: half precision would round 10 px to 0.04 px.
         flows = [predict(x).float() for predict, x in zip(self.predict, levels, strict=True)]
         # Every level's flow is in units of the full image: the fusion is their plain mean.

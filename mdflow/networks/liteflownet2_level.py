@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
-from mdflow.networks.layers import convolution, initialize, normalize_features, start_near_zero, warp_inside
+from mdflow.networks.layers import convolution, initialize, joined, normalize_features, start_near_zero, warp_inside
 
 RADIUS = 3
 COST = (2 * RADIUS + 1) ** 2
@@ -65,7 +65,7 @@ class Subpixel(nn.Module):
         self.flow = nn.Conv2d(32, 2, window, padding=window // 2)
 
     def forward(self, feature1: Tensor, warped2: Tensor, flow: Tensor) -> Tensor:
-        return self.flow(self.layers(torch.cat([feature1, warped2, flow], dim=1))).float()
+        return self.flow(self.layers(joined(feature1, warped2, flow))).float()
 
 
 class Regularization(nn.Module):
@@ -89,7 +89,7 @@ class Regularization(nn.Module):
 
     def forward(self, error: Tensor, feature1: Tensor, flow: Tensor) -> Tensor:
         centred = flow - flow.mean(dim=(2, 3), keepdim=True)
-        x = self.layers(torch.cat([error, centred, self.features(feature1)], dim=1))
+        x = self.layers(joined(error, centred, self.features(feature1)))
         weights = (-(self.distance(x).float() ** 2)).softmax(dim=1)[:, None]
         batch, _, height, width = flow.shape
         neighbours = F.unfold(flow, self.window, padding=self.window // 2).view(batch, 2, -1, height, width)

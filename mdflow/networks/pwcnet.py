@@ -11,6 +11,7 @@ from mdflow.geometry import resize_flow
 from mdflow.networks.layers import (
     convolution,
     initialize,
+    joined,
     normalize_features,
     start_as_bilinear,
     start_near_zero,
@@ -37,7 +38,7 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
-            x = torch.cat([layer(x), x], dim=1)
+            x = joined(layer(x), x)
         return x
 
 
@@ -122,7 +123,7 @@ class PWCNet(FlowNetwork):
             flow = self.up_flow[str(level + 1)](coarser)
         warped2 = warp_inside(feature2, flow * (self.div_flow / 2**level), self.align_corners)
         upsampled = self.up_features[str(level + 1)](x)
-        return torch.cat([self.cost(feature1, warped2), feature1, flow, upsampled], dim=1)
+        return joined(self.cost(feature1, warped2), feature1, flow, upsampled)
 
     def cost(self, feature1: Tensor, warped2: Tensor) -> Tensor:
         """The cost volume of a level, (B,81,h,w)."""

@@ -29,7 +29,7 @@ class AllPairs:
     def __call__(self, points: Tensor) -> Tensor:
         """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), in pixels of features2."""
         costs = look_up(self.pyramid, as_queries(points), self.window, self.align_corners)
-        return costs.transpose(1, 2).unflatten(2, points.shape[-2:])
+        return costs.unflatten(1, points.shape[-2:]).movedim(-1, 1)
 
 
 class OnDemand:
@@ -56,7 +56,7 @@ class OnDemand:
         """The same, from the costs of the whole level."""
         cost = inner_products(as_queries(self.features1), level)
         found = look_up([cost], as_queries(points), window_offsets(self.radius, points), self.align_corners)
-        return found.transpose(1, 2).unflatten(2, points.shape[-2:])
+        return found.unflatten(1, points.shape[-2:]).movedim(-1, 1)
 
 
 CORRELATIONS = {"all_pairs": AllPairs, "on_demand": OnDemand}

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mdflow.networks.layers import joined
 from mdflow.networks.raft_aggregation import MotionAggregation
 
 
@@ -32,8 +33,8 @@ class MotionEncoder(nn.Module):
         for layer in self.cost:
             cost = F.relu_(layer(cost))
         motion = F.relu_(self.flow2(F.relu_(self.flow1(flow))))
-        joint = F.relu_(self.joint(torch.cat([cost, motion], dim=1)))
-        return torch.cat([joint, flow], dim=1)
+        joint = F.relu_(self.joint(joined(cost, motion)))
+        return joined(joint, flow)
 
 
 class ConvGRU(nn.Module):
@@ -56,9 +57,9 @@ class ConvGRU(nn.Module):
     def forward(self, hidden: Tensor, inputs: Tensor, share: Tensor) -> Tensor:
         """The next hidden state; `share` is self.context of the context features."""
         channels = hidden.shape[1]
-        gates = torch.sigmoid(self.gates(torch.cat([hidden, inputs], dim=1)) + share[:, : 2 * channels])
+        gates = torch.sigmoid(self.gates(joined(hidden, inputs)) + share[:, : 2 * channels])
         update, reset = gates.chunk(2, dim=1)
-        candidate = self.candidate(torch.cat([reset * hidden, inputs], dim=1)) + share[:, 2 * channels :]
+        candidate = self.candidate(joined(reset * hidden, inputs)) + share[:, 2 * channels :]
         return hidden + update * (torch.tanh(candidate) - hidden)
 
 
@@ -102,7 +103,7 @@ class UpdateBlock(nn.Module):
         """The next hidden state and the increment (B,2,h,w) of the flow."""
         motion = self.motion(cost, flow)
         if self.aggregation is not None:
-            motion = torch.cat([motion, self.aggregation(motion, terms.attention)], dim=1)
+            motion = joined(motion, self.aggregation(motion, terms.attention))
         for gru, share in zip(self.grus, terms.shares, strict=True):
             hidden = gru(hidden, motion, share)
         return hidden, self.flow(hidden)

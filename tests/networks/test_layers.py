@@ -1,6 +1,9 @@
+import pytest
 import torch
+from torch import nn
 
-from mdflow.networks.layers import normalize_features, subtract_mean, warp_inside
+from mdflow.networks import create
+from mdflow.networks.layers import joined, normalize_features, subtract_mean, warp_inside
 
 
 def test_normalised_features_of_a_pair_have_zero_mean_and_unit_deviation():
@@ -26,3 +29,28 @@ def test_a_sample_that_is_partly_outside_counts_as_zero():
     warped = warp_inside(features2, flow)
     torch.testing.assert_close(warped[..., :3], torch.ones(1, 4, 4, 3))
     assert (warped[..., 3] == 0).all()
+
+
+def test_joined_maps_keep_their_channels_in_a_row_and_last_in_memory():
+    one, two, three = torch.rand(2, 1, 4, 5), torch.rand(2, 3, 4, 5), torch.rand(2, 4, 5, 2).permute(0, 3, 1, 2)
+    whole = joined(one, two, three)
+    assert whole.equal(torch.cat([one, two, three], dim=1))
+    assert whole.is_contiguous(memory_format=torch.channels_last)
+    assert joined(one, two.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("name", ["fastflownet", "pwcnet", "liteflownet2", "lightflow", "raft", "raft_small"])
+def test_every_convolution_gets_its_channels_last_in_memory(name):
+    torch.manual_seed(0)
+    network, others = create(name).eval(), []
+
+    def note(layer: nn.Module, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> None:
+        if not inputs[0].is_contiguous(memory_format=torch.channels_last):
+            others.append(layer)
+
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.register_forward_hook(note)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        network(torch.rand(1, 3, 128, 192), torch.rand(1, 3, 128, 192))
+    assert not others
