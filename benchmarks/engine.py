@@ -1,6 +1,6 @@
 """Correlation and census against plain formulations, by turns in one process.
 
-python benchmarks/engine.py [--runs 7] [--threads 2]
+python benchmarks/engine.py [--runs 7] [--threads 2] [--only WAY]
 
 The plain twins are what public ports run: shifted products with autograd's backward, and the census by unfold.
 spatial-correlation-sampler comes first where it is installed (docs/speed.md says how, without CUDA).
@@ -12,13 +12,14 @@ from functools import partial
 
 import torch
 from plain import SAMPLER, census_by_unfold, sampler_correlation, spatial_correlation_sample
-from timing import machine, print_times
+from timing import machine, peak_of, print_peak, print_times
 from torch import Tensor
 
 from mdflow.correlation import local_correlation, plain_correlation, square_displacements
 from mdflow.losses import census, robust
 from mdflow.networks.fastflownet import RADIUS
 
+SHAPES = ((1, 32, 112, 256), (1, 64, 56, 128), (8, 32, 48, 64))
 Operation = Callable[[Tensor, Tensor], Tensor]
 CENSUSES: dict[str, Operation] = {
     "unfold": lambda one, other: robust(census_by_unfold(one, other, 3)),
@@ -27,19 +28,32 @@ CENSUSES: dict[str, Operation] = {
 
 
 def main() -> None:
-    """Print one table a shape."""
+    """Print one table a shape, or run one way of the first shape once and print the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--only", metavar="WAY")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
+    if arguments.only:
+        if arguments.only in correlations():
+            learn(correlations()[arguments.only], random_features(SHAPES[0]))
+        print_peak()
+        return
     print(machine())
-    for shape in ((1, 32, 112, 256), (1, 64, 56, 128), (8, 32, 48, 64)):
-        features = [torch.randn(shape, requires_grad=True) for _ in range(2)]
-        both_times(f"81 costs of {shape}", correlations(), features, arguments.runs)
+    for shape in SHAPES:
+        both_times(f"81 costs of {shape}", correlations(), random_features(shape), arguments.runs)
+    idle = peak_of(__file__, "nothing")
+    for name in correlations():
+        print(f"{name}, {SHAPES[0]}, forward and backward: {peak_of(__file__, name) - idle:.0f} MB at most")
     images = [torch.rand(4, 3, 256, 448), torch.rand(4, 3, 256, 448, requires_grad=True)]
     both_times("census 7×7 of (4, 3, 256, 448)", CENSUSES, images, arguments.runs)
+
+
+def random_features(shape: tuple[int, ...]) -> list[Tensor]:
+    """Two maps that want a gradient."""
+    return [torch.randn(shape, requires_grad=True) for _ in range(2)]
 
 
 def correlations() -> dict[str, Operation]:

@@ -5,7 +5,7 @@ from mdflow.correlation import SQUARE_BACKENDS, local_correlation, plain_correla
 from mdflow.correlation import backend as use
 from mdflow.errors import InputError
 from mdflow.kernels.banded_correlation import banded_correlation
-from mdflow.kernels.tiled_correlation import TILE, correlate_rows, tiled_correlation
+from mdflow.kernels.tiled_correlation import TILE, correlate_tiles, correlate_tiles_backward, tiled_correlation
 
 
 def plain(features1, features2, radius):
@@ -63,21 +63,21 @@ def test_the_tiled_backward_is_the_derivative():
 
 
 def test_the_compiler_is_told_the_truth_about_the_tiled_operator():
-    rows1 = torch.randn(2, 6, TILE, 3, requires_grad=True)
-    rows2 = torch.randn(2, 6, TILE + 2, 3, requires_grad=True)
-    tests = (
-        "test_schema",
-        "test_autograd_registration",
-        "test_faketensor",
-    )
-    assert set(torch.library.opcheck(correlate_rows, (rows1, rows2, 1), test_utils=tests).values()) == {"SUCCESS"}
+    one, two = torch.randn(2, 2, 3, 6, TILE + 3).unbind()
+    gradient = torch.randn(2, 6, TILE + 3, 9)
+    tests = ("test_schema", "test_autograd_registration", "test_faketensor")
+    for operator, inputs in (
+        (correlate_tiles, (one.requires_grad_(), two.requires_grad_(), 1)),
+        (correlate_tiles_backward, (gradient, one.detach(), two.detach(), 1)),
+    ):
+        assert set(torch.library.opcheck(operator, inputs, test_utils=tests).values()) == {"SUCCESS"}
 
 
-@pytest.mark.parametrize("correlate", [local_correlation, plain_correlation])
-def test_chosen_displacements_come_in_the_order_they_were_given(correlate):
+@pytest.mark.parametrize("correlation", [local_correlation, plain_correlation])
+def test_chosen_displacements_come_in_the_order_they_were_given(correlation):
     one, two = features(4, 6)
     chosen = [(2, 0), (0, 0), (-1, 2), (0, 0)]
-    found = correlate(one, two, 2, chosen)
+    found = correlation(one, two, 2, chosen)
     everything = plain(one, two, 2)
     indices = [square_displacements(2).index(step) for step in chosen]
     assert torch.allclose(found, everything[:, indices], atol=1e-12)

@@ -11,103 +11,133 @@ from torch import Tensor
 TILE = 8  # pixels of a row in one matrix product; 16 and 32 were slower on two cores
 
 # Defined one by one: torch.library.custom_op would load the compiler at the first call, seconds of it.
-torch.library.define("mdflow::correlate_rows", "(Tensor rows1, Tensor rows2, int radius) -> Tensor")
+torch.library.define("mdflow::correlate_tiles", "(Tensor features1, Tensor features2, int radius) -> Tensor")
 torch.library.define(
-    "mdflow::correlate_rows_backward", "(Tensor gradient, Tensor rows1, Tensor rows2, int radius) -> (Tensor, Tensor)"
+    "mdflow::correlate_tiles_backward",
+    "(Tensor gradient, Tensor features1, Tensor features2, int radius) -> (Tensor, Tensor)",
 )
-correlate_rows = torch.ops.mdflow.correlate_rows.default
-correlate_rows_backward = torch.ops.mdflow.correlate_rows_backward.default
+correlate_tiles = torch.ops.mdflow.correlate_tiles.default
+correlate_tiles_backward = torch.ops.mdflow.correlate_tiles_backward.default
 
 
 def tiled_correlation(features1: Tensor, features2: Tensor, radius: int) -> Tensor:
     """All (2·radius+1)² displacements, row-major, as mdflow.correlation.local_correlation; in float32 at least."""
-    batch, channels, height, width = features1.shape
-    padded_width = -(-width // TILE) * TILE
     kind = torch.promote_types(features1.dtype, torch.float32)
-    # Rows below image 1 and all around image 2: a vertical displacement is then an offset of rows, and the rows of
-    # all images go through one batched product.
-    rows1 = features1.new_zeros((batch, height + 2 * radius, padded_width, channels), dtype=kind)
-    rows1[:, :height, :width] = features1.permute(0, 2, 3, 1)
-    rows2 = features2.new_zeros((batch, height + 2 * radius, padded_width + 2 * radius, channels), dtype=kind)
-    rows2[:, radius : radius + height, radius : radius + width] = features2.permute(0, 2, 3, 1)
-    cost = correlate_rows(rows1, rows2, radius)
-    return cost[:, :height, :width].permute(0, 3, 1, 2)
+    return correlate_tiles(features1.to(kind), features2.to(kind), radius).movedim(-1, 1)
 
 
-@torch.library.impl("mdflow::correlate_rows", "cpu")
-def _correlate_rows(rows1: Tensor, rows2: Tensor, radius: int) -> Tensor:
-    """Mean products (B,h,w,(2·radius+1)²) of rows1 (B,h,w,C) with rows2 (B,h,w+2·radius,C).
-
-    The last 2·radius rows of each image hold nothing of use. w is a multiple of TILE.
-    """
-    side = 2 * radius + 1
-    cost = rows1.new_empty(*rows1.shape[:3], side * side)
-    flat = cost.view(-1, rows1.shape[2], side, side)
-    lines1 = rows1.flatten(0, 1)
-    count = len(lines1) - 2 * radius
-    band, diagonals = new_band(rows1, count, radius)
-    for left in range(0, rows1.shape[2], TILE):
-        window2 = windows(rows2, left, count, radius)
-        tile1 = lines1[:count, left : left + TILE]
-        torch.baddbmm(band, tile1, window2.transpose(1, 2), beta=0, alpha=1 / rows1.shape[3], out=band)
-        flat[:count, left : left + TILE] = diagonals
-    return cost
+@torch.library.impl("mdflow::correlate_tiles", "cpu")
+def _correlate_tiles(features1: Tensor, features2: Tensor, radius: int) -> Tensor:
+    """Mean products (B,h,w,(2·radius+1)²) of features (B,C,h,w)."""
+    batch, channels, height, width = features1.shape
+    rows1, rows2 = padded_rows(features1, radius, 0), padded_rows(features2, radius, radius)
+    cost = rows1.new_empty(batch, height, width, 2 * radius + 1, 2 * radius + 1)
+    band, diagonals = new_band(rows1, radius)
+    for left in range(0, width, TILE):
+        tile, wide = Tile(rows1, rows2, left, radius), min(TILE, width - left)
+        used = band[: tile.count]
+        torch.baddbmm(used, tile.pixels1, tile.windows2.transpose(1, 2), beta=0, alpha=1 / channels, out=used)
+        cost[:, :, left : left + wide] = diagonals[:, :height, :wide]
+    return cost.flatten(3)
 
 
-@torch.library.register_fake("mdflow::correlate_rows")
-def _(rows1: Tensor, rows2: Tensor, radius: int) -> Tensor:
-    return rows1.new_empty(*rows1.shape[:3], (2 * radius + 1) ** 2)
+@torch.library.register_fake("mdflow::correlate_tiles")
+def _(features1: Tensor, features2: Tensor, radius: int) -> Tensor:
+    batch, _, height, width = features1.shape
+    return features1.new_empty(batch, height, width, (2 * radius + 1) ** 2)
 
 
-@torch.library.impl("mdflow::correlate_rows_backward", "cpu")
-def _correlate_rows_backward(gradient: Tensor, rows1: Tensor, rows2: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    """The gradients of rows1 and rows2 from that of their cost."""
+@torch.library.impl("mdflow::correlate_tiles_backward", "cpu")
+def _correlate_tiles_backward(
+    gradient: Tensor, features1: Tensor, features2: Tensor, radius: int
+) -> tuple[Tensor, Tensor]:
+    """The gradients of both features from that of their cost."""
+    _, channels, height, width = features1.shape
     side, breadth = 2 * radius + 1, TILE + 2 * radius
-    flat = gradient.reshape(-1, rows1.shape[2], side, side)
+    shares = gradient.unflatten(3, (side, side))
+    rows1, rows2 = padded_rows(features1, radius, 0), padded_rows(features2, radius, radius)
     gradient1, gradient2 = torch.zeros_like(rows1), torch.zeros_like(rows2)
-    lines1, out1, out2 = rows1.flatten(0, 1), gradient1.flatten(0, 1), gradient2.flatten(0, 1)
-    count = len(lines1) - 2 * radius
-    band, diagonals = new_band(rows1, count, radius)
-    for left in range(0, rows1.shape[2], TILE):
-        torch.mul(flat[:count, left : left + TILE], 1 / rows1.shape[3], out=diagonals)
-        out1[:count, left : left + TILE] = torch.bmm(band, windows(rows2, left, count, radius))
-        parts = torch.bmm(band.transpose(1, 2), lines1[:count, left : left + TILE]).unflatten(1, (side, breadth))
+    out1, out2 = gradient1.flatten(0, 1), gradient2.flatten(0, 1)
+    band, diagonals = new_band(rows1, radius)
+    for left in range(0, width, TILE):
+        tile, wide = Tile(rows1, rows2, left, radius), min(TILE, width - left)
+        used = band[: tile.count]
+        if wide < TILE:
+            band.zero_()  # the last tile is narrower than what the one before has left there
+        torch.mul(shares[:, :, left : left + wide], 1 / channels, out=diagonals[:, :height, :wide])
+        out1[: tile.count, left : left + TILE] = torch.bmm(used, tile.windows2)
+        parts = torch.bmm(used.transpose(1, 2), tile.pixels1).unflatten(1, (side, breadth))
         for dy in range(side):
-            out2[dy : dy + count, left : left + breadth] += parts[:, dy]
-    return gradient1, gradient2
+            out2[dy : dy + tile.count, left : left + breadth] += parts[:, dy]
+    return inner(gradient1, features1, 0), inner(gradient2, features2, radius)
 
 
-@torch.library.register_fake("mdflow::correlate_rows_backward")
-def _(gradient: Tensor, rows1: Tensor, rows2: Tensor, radius: int) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(rows1), torch.empty_like(rows2)
+@torch.library.register_fake("mdflow::correlate_tiles_backward")
+def _(gradient: Tensor, features1: Tensor, features2: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    rows1, rows2 = empty_rows(features1, radius, 0), empty_rows(features2, radius, radius)
+    return inner(rows1, features1, 0), inner(rows2, features2, radius)
 
 
 def _save(ctx, inputs: tuple, output: Tensor) -> None:
-    rows1, rows2, ctx.radius = inputs
-    ctx.save_for_backward(rows1, rows2)
+    features1, features2, ctx.radius = inputs
+    ctx.save_for_backward(features1, features2)
 
 
 def _differentiate(context, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-    return *correlate_rows_backward(gradient, *context.saved_tensors, context.radius), None
+    return *correlate_tiles_backward(gradient, *context.saved_tensors, context.radius), None
 
 
-torch.library.register_autograd("mdflow::correlate_rows", _differentiate, setup_context=_save)
+torch.library.register_autograd("mdflow::correlate_tiles", _differentiate, setup_context=_save)
 
 
-def windows(rows2: Tensor, left: int, count: int, radius: int) -> Tensor:
-    """The pixels (count, (2·radius+1)·breadth, C) of image 2 around a tile of each of the first `count` rows.
+def empty_rows(features: Tensor, radius: int, border: int) -> Tensor:
+    """Room for features (B,C,h,w) as rows of pixels (B,h+2·radius,w',C), w' whole tiles and two borders.
 
-    Neighbouring rows' windows overlap in memory: one copy of the tile's columns serves all of them.
+    With the rows below image 1 and all around image 2 a vertical displacement is an offset of rows, and the rows of all
+    images go through one batched product.
     """
-    breadth, channels = TILE + 2 * radius, rows2.shape[-1]
-    columns = rows2.flatten(0, 1)[:, left : left + breadth].contiguous()
-    shape = (count, (2 * radius + 1) * breadth, channels)
-    return columns.as_strided(shape, (breadth * channels, channels, 1))
+    batch, channels, height, width = features.shape
+    return features.new_empty(batch, height + 2 * radius, -(-width // TILE) * TILE + 2 * border, channels)
 
 
-def new_band(rows: Tensor, count: int, radius: int) -> tuple[Tensor, Tensor]:
-    """Zeroed products of a tile with its window, and the view (count, TILE, dy, dx) of those that are kept."""
+def inner(rows: Tensor, features: Tensor, border: int) -> Tensor:
+    """What of the rows stands for the features, in their shape."""
+    height, width = features.shape[-2:]
+    return rows[:, border : border + height, border : border + width].permute(0, 3, 1, 2)
+
+
+def padded_rows(features: Tensor, radius: int, border: int) -> Tensor:
+    """Features as rows of pixels, zero around them."""
+    rows = empty_rows(features, radius, border).zero_()
+    inner(rows, features, border).copy_(features)
+    return rows
+
+
+class Tile:
+    """TILE pixels of all rows of image 1 from `left` on, and their windows in image 2.
+
+    The last 2·radius rows are left out. `windows2` (count, (2·radius+1)·breadth, C): those of neighbouring rows overlap
+    in memory, so one copy of the tile's columns serves all of them.
+    """
+
+    def __init__(self, rows1: Tensor, rows2: Tensor, left: int, radius: int) -> None:
+        lines1 = rows1.flatten(0, 1)
+        self.count = len(lines1) - 2 * radius
+        self.pixels1 = lines1[: self.count, left : left + TILE]
+        breadth, channels = TILE + 2 * radius, rows2.shape[-1]
+        columns = rows2.flatten(0, 1)[:, left : left + breadth].contiguous()
+        shape = (self.count, (2 * radius + 1) * breadth, channels)
+        self.windows2 = columns.as_strided(shape, (breadth * channels, channels, 1))
+
+
+def new_band(rows1: Tensor, radius: int) -> tuple[Tensor, Tensor]:
+    """Zeroed products (rows, TILE, dy·breadth) of a tile of each row with its window.
+
+    And the view (B,h,TILE,dy,dx) of those that are kept.
+    """
+    batch, height = rows1.shape[:2]
     side, breadth = 2 * radius + 1, TILE + 2 * radius
     line = side * breadth
-    band = rows.new_zeros(count, TILE, line)
-    return band, band.as_strided((count, TILE, side, side), (TILE * line, line + 1, breadth, 1))
+    band = rows1.new_zeros(batch * height, TILE, line)
+    kept = band.as_strided((batch, height, TILE, side, side), (height * TILE * line, TILE * line, line + 1, breadth, 1))
+    return band, kept
