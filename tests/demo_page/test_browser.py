@@ -151,6 +151,11 @@ def test_two_networks_stand_side_by_side(page, images, tmp_path):
         "dis",
         "fastflownet",
     ]
+    box = page.locator("#viewer .picture").nth(0).bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_selector("#viewer .label")
+    label = page.locator("#viewer .label").bounding_box()
+    assert box["x"] <= label["x"] and label["x"] + label["width"] <= box["x"] + box["width"], "the vector is cut off"
     names = [save(page, f".flo, {name}", tmp_path).name for name in ("dis", "fastflownet")]
     assert names == ["frame0_dis_frame0.flo", "frame0_fastflownet_frame0.flo"]
 

@@ -169,12 +169,15 @@ function drawLabel(vectors) {
   page.label.remove();
   if (!vectors) return;
   page.label.textContent = vectors.map(([dx, dy]) => `dx ${signed(dx)}  dy ${signed(dy)} px`).join("\n");
-  // On the side of the point where there is room.
-  const side = (name, share) => (page.label.style[name] = `calc(${100 * share}% + 12px)`);
-  page.label.style.cssText = "";
-  side(...(2 * point.x < view.width ? ["left", point.x / view.width] : ["right", 1 - point.x / view.width]));
-  side(...(2 * point.y < view.height ? ["top", point.y / view.height] : ["bottom", 1 - point.y / view.height]));
   hovered.append(page.label);
+  page.label.style.left = beside(point.x / view.width, hovered.clientWidth, page.label.offsetWidth);
+  page.label.style.top = beside(point.y / view.height, hovered.clientHeight, page.label.offsetHeight);
+}
+
+// Where something of a length begins that stands after a point, before it where there is no room, and never over an edge.
+function beside(share, room, length) {
+  const after = share * room + 12, before = share * room - 12 - length;
+  return `${after + length <= room ? after : Math.max(before, 0)}px`;
 }
 
 function placeText(vectors) {
