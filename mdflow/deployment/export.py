@@ -1,6 +1,9 @@
 """A network as one ONNX file: two images in, full-resolution flow in pixels out."""
 
-from collections.abc import Iterable
+import logging
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +70,7 @@ def traced(network: FlowNetwork, size: Size, dynamic: bool):  # onnx is optional
     # Multiples of the stride by declaration: the sizes of all levels then follow without a case.
     free = {2: network.stride * Dim("rows", min=2), 3: network.stride * Dim("columns", min=2)}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), without_asides():
             program = torch.onnx.export(
                 LastFlow(network.cpu()).eval(),
                 tuple(torch.zeros(2, 1, 3, rows * network.stride, columns * network.stride)),
@@ -81,6 +84,21 @@ def traced(network: FlowNetwork, size: Size, dynamic: bool):  # onnx is optional
     except Exception as error:  # the exporter wraps whatever its many parts raise
         raise InputError(f"'{network.name}' cannot be exported: {obstacle(error, network)}.") from error
     return program.model_proto
+
+
+@contextmanager
+def without_asides() -> Iterator[None]:
+    """Within, the exporter keeps to itself what is no user's concern: torchvision's operators, its own old calls."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            yield
+    finally:
+        logger.setLevel(before)
 
 
 def obstacle(error: BaseException, network: FlowNetwork) -> str:
