@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from mdflow.geometry import warp
 
+HALF = (torch.bfloat16, torch.float16)
+
 
 def convolution(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, dilation: int = 1
@@ -22,7 +24,8 @@ def joined(*maps: Tensor) -> Tensor:
 
     In half precision if one of the maps is: under autocast the convolution would round the others all the same.
     """
-    kind, last = min((one.dtype for one in maps), key=lambda dtype: dtype.itemsize), torch.channels_last
+    half, last = [one.dtype for one in maps if one.dtype in HALF], torch.channels_last
+    kind = half[0] if half else maps[0].dtype
     alike = [one.to(kind).contiguous(memory_format=last) for one in maps]
     # A map of one channel counts as channels first too, and torch.cat then lays out the whole so.
     return torch.cat(alike, dim=1).contiguous(memory_format=last)
