@@ -65,7 +65,7 @@ def ways_to_run(arguments: argparse.Namespace, size: Size) -> dict[str, object]:
     """What is timed, from two uint8 frames to the flow as an array; weights do not matter, so any will do."""
     torch.set_num_threads(arguments.threads)
     network = open_network(arguments.network, UNTRAINED, arguments.option)
-    predictors = {"float32": Predictor(network)}
+    predictors = {"float32": Predictor(network), "bfloat16": Predictor(network, precision="bfloat16")}
     if arguments.compile:
         predictors["compiled"] = Predictor(network, compile=True)
     for name, path in (("ONNX", arguments.onnx), ("int8", arguments.int8)):
@@ -74,11 +74,4 @@ def ways_to_run(arguments: argparse.Namespace, size: Size) -> dict[str, object]:
             if predictors[name].size not in (None, size):
                 raise InputError(f"'{path}' is for images of another size than {size[0]}x{size[1]}; give its --size.")
     frames = torch.randint(256, (2, *size, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)).numpy()
-    ways = {name: lambda call=call: call(*frames) for name, call in predictors.items()}
-    return ways | {"bfloat16": lambda: in_bfloat16(predictors["float32"], frames)}
-
-
-def in_bfloat16(predictor: Predictor, frames: object) -> object:
-    """The flow, with convolutions in bfloat16."""
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        return predictor(*frames)
+    return {name: lambda call=call: call(*frames) for name, call in predictors.items()}
