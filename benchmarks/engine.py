@@ -12,7 +12,7 @@ from functools import partial
 
 import torch
 from plain import SAMPLER, census_by_unfold, sampler_correlation, spatial_correlation_sample
-from timing import machine, peak_of, print_peak, print_times
+from timing import machine, print_peaks, print_times, run_alone
 from torch import Tensor
 
 from mdflow.correlation import local_correlation, plain_correlation, square_displacements
@@ -36,17 +36,15 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
+    # The features are made by the way that wants them: an idle process has none.
+    learning = {name: lambda way=way: learn(way, random_features(SHAPES[0])) for name, way in correlations().items()}
     if arguments.only:
-        if arguments.only in correlations():
-            learn(correlations()[arguments.only], random_features(SHAPES[0]))
-        print_peak()
+        run_alone(arguments.only, learning)
         return
     print(machine())
     for shape in SHAPES:
         both_times(f"81 costs of {shape}", correlations(), random_features(shape), arguments.runs)
-    idle = peak_of(__file__, "nothing")
-    for name in correlations():
-        print(f"{name}, {SHAPES[0]}, forward and backward: {peak_of(__file__, name) - idle:.0f} MB at most")
+    print_peaks(__file__, learning, f", {SHAPES[0]}, forward and backward")
     images = [torch.rand(4, 3, 256, 448), torch.rand(4, 3, 256, 448, requires_grad=True)]
     both_times("census 7×7 of (4, 3, 256, 448)", CENSUSES, images, arguments.runs)
 

@@ -69,7 +69,19 @@ def peak_of(script: str, name: str) -> float:
     return float(found.stdout.split()[-1])
 
 
-def print_peak() -> None:
-    """Print this process' own peak memory in MB; getrusage would count that of the process that started it."""
+def print_peaks(script: str, ways: Ways, title: str = "") -> None:
+    """Print what each way of a script takes beyond an idle process."""
+    idle = peak_of(script, "nothing")
+    for name in ways:
+        print(f"{name}{title}: {peak_of(script, name) - idle:.0f} MB at most")
+
+
+def run_alone(name: str, ways: Ways) -> None:
+    """Run the way of that name, if there is one, and print this process' own peak memory in MB.
+
+    getrusage would count that of the process that started it.
+    """
+    if name in ways:
+        ways[name]()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     print(float(status["VmHWM"].split()[0]) / 1024)

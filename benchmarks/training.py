@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from plain import plain_loss, plain_terms, ternary_loss
-from timing import Ways, machine, peak_of, print_peak, print_times
+from timing import Ways, machine, print_peaks, print_times, run_alone
 from torch import Tensor
 
 from mdflow.config import PretrainConfig, UnsupervisedConfig
@@ -40,15 +40,11 @@ def main() -> None:
     torch.manual_seed(0)
     losses = loss_ways()
     if arguments.only:
-        if arguments.only in losses:
-            losses[arguments.only]()
-        print_peak()
+        run_alone(arguments.only, losses)
         return
     print(machine())
     print_times("Unsupervised loss, forward and backward", losses, arguments.runs, "plain, 7×7 by unfold")
-    idle = peak_of(__file__, "nothing")
-    for name in losses:
-        print(f"{name}: {peak_of(__file__, name) - idle:.0f} MB at most")
+    print_peaks(__file__, losses)
     loader = open_loader()
     print_times("One training step, loading included", step_ways(loader), arguments.runs, "plain")
     start = time.perf_counter()

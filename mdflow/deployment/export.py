@@ -95,7 +95,6 @@ def without_asides() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
             yield
     finally:
         logger.setLevel(before)

@@ -56,7 +56,7 @@ def _correlate_tiles_backward(
     side, breadth = 2 * radius + 1, TILE + 2 * radius
     shares = gradient.unflatten(3, (side, side))
     rows1, rows2 = padded_rows(features1, radius, 0), padded_rows(features2, radius, radius)
-    gradient1, gradient2 = torch.zeros_like(rows1), torch.zeros_like(rows2)
+    gradient1, gradient2 = torch.empty_like(rows1), torch.zeros_like(rows2)  # the first is written whole
     out1, out2 = gradient1.flatten(0, 1), gradient2.flatten(0, 1)
     band, diagonals = new_band(rows1, radius)
     for left in range(0, width, TILE):
