@@ -114,7 +114,7 @@ def image_tensor(image: Image) -> Tensor:
     if not image.shape[-2] or not image.shape[-1]:
         raise InputError("Expected images with at least one pixel, got an empty one.")
     if image.dtype == torch.uint8:
-        return image.float() / 255
+        return image.float().div_(255)
     if not image.is_floating_point() or image.amax() > 2:
         raise InputError("Expected a tensor of uint8, or of floats in [0,1]; divide by 255.")
     return image.float()

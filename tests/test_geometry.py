@@ -1,8 +1,9 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from pictures import constant_flow, shifted_pair, texture
 
-from mdflow.geometry import inside_frame, range_map, resize_flow, sample, warp
+from mdflow.geometry import enlarge, inside_frame, range_map, resize_flow, sample, warp
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (3, 0), (0, -2), (-4, 5)])
@@ -85,6 +86,22 @@ def test_resizing_keeps_where_a_linear_flow_points():
     expected = torch.stack([0.1 * x.expand(8, 8), 0.1 * x[:, None].expand(8, 8)])[None]
     inner = (..., slice(2, -2), slice(2, -2))
     assert torch.allclose(resize_flow(flow, (8, 8))[inner], expected[inner], atol=1e-5)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_enlarging_by_a_whole_factor_is_bilinear_interpolation(factor):
+    image = torch.randn(2, 2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(enlarge(image, factor), expected, atol=1e-12, rtol=0)
+
+
+def test_a_compiled_flow_is_resized_alike(monkeypatch):
+    flow = torch.randn(1, 2, 6, 9, generator=torch.Generator().manual_seed(0))
+    expected = [resize_flow(flow, size) for size in ((24, 36), (12, 36), (3, 5))]
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    found = [resize_flow(flow, size) for size in ((24, 36), (12, 36), (3, 5))]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
 def test_the_range_map_of_a_shift_is_one_where_something_lands():

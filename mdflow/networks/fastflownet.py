@@ -11,6 +11,8 @@ from mdflow.networks.layers import (
     initialize,
     joined,
     normalize_features,
+    rounded,
+    shuffle_channels,
     start_as_bilinear,
     start_near_zero,
     subtract_mean,
@@ -47,7 +49,7 @@ class ShuffleDecoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv1(x)
         for layer in (self.conv2, self.conv3, self.conv4):
-            x = F.channel_shuffle(layer(x), self.groups)
+            x = shuffle_channels(layer(x), self.groups)
         return self.conv7(self.conv6(self.conv5(x)))
 
 
@@ -89,7 +91,7 @@ class FastFlowNet(FlowNetwork):
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """Feature maps of levels 2 to 6, images centred by one scalar mean of the pair (MDFlow's release)."""
-        x = self.pconv1_2(self.pconv1_1(torch.cat(subtract_mean(image1, image2))))
+        x = self.pconv1_2(self.pconv1_1(torch.cat([rounded(image) for image in subtract_mean(image1, image2)])))
         x = self.pconv2_3(self.pconv2_2(self.pconv2_1(x)))
         levels = [x, self.pconv3_3(self.pconv3_2(self.pconv3_1(x)))]
         while len(levels) <= COARSEST - FINEST:

@@ -1,9 +1,10 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from mdflow.networks import create
-from mdflow.networks.layers import joined, normalize_features, subtract_mean, warp_inside
+from mdflow.networks.layers import joined, normalize_features, shuffle_channels, subtract_mean, warp_inside
 
 
 def test_normalised_features_of_a_pair_have_zero_mean_and_unit_deviation():
@@ -36,7 +37,20 @@ def test_joined_maps_keep_their_channels_in_a_row_and_last_in_memory():
     whole = joined(one, two, three)
     assert whole.equal(torch.cat([one, two, three], dim=1))
     assert whole.is_contiguous(memory_format=torch.channels_last)
-    assert joined(one, two.bfloat16()).dtype == torch.bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert joined(one, two, three).equal(whole.bfloat16())
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
+def test_channels_are_shuffled_exactly_in_every_precision(kind):
+    generator = torch.Generator().manual_seed(0)
+    x, gradient = torch.randn(2, 2, 12, 3, 5, generator=generator).to(kind)
+    results = []
+    for shuffle in (shuffle_channels, F.channel_shuffle):
+        shuffled = shuffle(x.requires_grad_(), 3)
+        results.append((shuffled, *torch.autograd.grad(shuffled, x, gradient)))
+    for found, expected in zip(*results, strict=True):
+        assert found.equal(expected)
 
 
 @pytest.mark.parametrize("name", ["fastflownet", "pwcnet", "liteflownet2", "lightflow", "raft", "raft_small"])
