@@ -29,8 +29,35 @@ def sample(image: Tensor, points: Tensor, padding: str = "zeros", align_corners:
     """
     height, width = image.shape[-2:]
     scale = points.new_tensor([2 / max(width - 1, 1), 2 / max(height - 1, 1)]).view(1, 2, 1, 1)
+    if torch.compiler.is_exporting():
+        size = points.new_tensor([width, height]).view(1, 2, 1, 1)
+        return gathered_sampling(image, points if align_corners else (points * scale * size - 1) / 2, padding)
     grid = (points * scale - 1).permute(0, 2, 3, 1)
     return F.grid_sample(image, grid, padding_mode=padding, align_corners=align_corners)
+
+
+def gathered_sampling(image: Tensor, points: Tensor, padding: str) -> Tensor:
+    """As `sample`, for an export: the four pixels around each point are rows of a table, the channels last.
+
+    ONNX Runtime copies them in a quarter to a half of the time that its GridSample takes.
+    """
+    batch, channels, height, width = image.shape
+    last = points.new_tensor([width - 1, height - 1]).view(1, 2, 1, 1)
+    if padding == "border":
+        points = points.clamp(min=0).minimum(last)
+    table = image.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    first = torch.arange(batch, device=image.device).view(batch, 1, 1) * (height * width)
+    corner = points.floor()
+    total = 0
+    for step in ((0, 0), (1, 0), (0, 1), (1, 1)):
+        pixel = corner + points.new_tensor(step).view(1, 2, 1, 1)
+        share = (1 - (points - pixel).abs()).prod(dim=1)
+        nearest = pixel.clamp(min=0).minimum(last)
+        share = share * (pixel == nearest).all(dim=1)
+        x, y = nearest.long().unbind(dim=1)
+        index = (first + y * width + x).flatten()
+        total = total + table.index_select(0, index) * share.reshape(-1, 1)
+    return total.reshape(batch, *points.shape[-2:], channels).permute(0, 3, 1, 2)
 
 
 def warp(

@@ -44,7 +44,7 @@ def test_every_backend_is_the_definition(backend, height, width):
 
 @pytest.mark.parametrize("backend", BACKENDS[1:])
 @pytest.mark.parametrize(("height", "width"), SIZES)
-@pytest.mark.parametrize("radius", [1, 4])
+@pytest.mark.parametrize("radius", [1, 4, 9])
 def test_every_backend_has_the_values_and_gradients_of_the_plain_one(backend, height, width, radius):
     results = []
     for function in (plain, backend):

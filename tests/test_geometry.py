@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from pictures import constant_flow, shifted_pair, texture
 
-from mdflow.geometry import enlarge, inside_frame, range_map, resize_flow, sample, warp
+from mdflow.geometry import enlarge, gathered_sampling, inside_frame, range_map, resize_flow, sample, warp
 
 
 @pytest.mark.parametrize(("dx", "dy"), [(0, 0), (3, 0), (0, -2), (-4, 5)])
@@ -70,6 +70,27 @@ def test_a_crop_that_looks_at_the_whole_frame_sees_what_a_crop_of_the_warped_fra
     found = warp(frame2, cut(flow), origin=origin)
     assert torch.allclose(found, cut(warp(frame2, flow)), atol=1e-5)
     assert torch.equal(inside_frame(cut(flow), (20, 24), origin), cut(inside_frame(flow)))
+
+
+@pytest.fixture(name="pair")
+def image_and_points():
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(2, 3, 6, 9, dtype=torch.float64, generator=generator)
+    points = torch.rand(2, 2, 7, 5, dtype=torch.float64, generator=generator) * 14 - 3  # many of them outside
+    points[..., 0, 0] = torch.tensor([8.0, 5.0])  # the last pixel itself
+    return image, points
+
+
+@pytest.mark.parametrize("padding", ["zeros", "border"])
+def test_gathered_values_are_those_of_grid_sample(pair, padding):
+    assert (gathered_sampling(*pair, padding) - sample(*pair, padding)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_an_export_samples_as_the_network_does(pair, align_corners, monkeypatch):
+    expected = sample(*pair, align_corners=align_corners)
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert (sample(*pair, align_corners=align_corners) - expected).abs().max() < 1e-12
 
 
 @pytest.mark.parametrize("size", [(8, 24), (32, 36), (16, 12)])

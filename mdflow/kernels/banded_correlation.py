@@ -15,16 +15,17 @@ def banded_correlation(features1: Tensor, features2: Tensor, radius: int) -> Ten
     batch, channels, height, width = features1.shape
     side, breadth = 2 * radius + 1, TILE + 2 * radius
     tiles = (width + TILE - 1) // TILE  # no negative numbers: ONNX divides them towards zero
-    missing = tiles * TILE - width
-    rows1 = F.pad(features1, (0, missing)).permute(0, 2, 3, 1).reshape(batch, height, tiles, TILE, channels)
-    rows2 = F.pad(features2, (radius, radius + missing, radius, radius)).permute(0, 2, 1, 3)
-    starts = torch.arange(tiles, device=rows2.device)[:, None] * TILE
-    columns = starts + torch.arange(breadth, device=rows2.device)
-    windows = (
-        rows2[..., columns.flatten()].reshape(batch, height + 2 * radius, channels, tiles, breadth).transpose(2, 3)
-    )
+    missing, further = tiles * TILE - width, -(-2 * radius // TILE)  # tiles of which a window needs a part
+    rows1 = (F.pad(features1, (0, missing)) / channels).permute(0, 2, 3, 1)
+    rows1 = rows1.reshape(batch, height, tiles, TILE, channels)
+    right = radius + missing + further * TILE - 2 * radius
+    rows2 = F.pad(features2, (radius, right, radius, radius)).permute(0, 2, 1, 3)
+    rows2 = rows2.reshape(batch, height + 2 * radius, channels, tiles + further, TILE)
+    # Whole tiles side by side: to gather single columns would take four times as long.
+    parts = [rows2[..., k : k + tiles, : breadth - k * TILE] for k in range(further + 1)]
+    windows = torch.cat(parts, dim=4).transpose(2, 3)
     bands = [(rows1 @ windows[:, dy : dy + height]).flatten(3) for dy in range(side)]
     # Read with rows one place longer, each row of a band starts one place further on: diagonals become columns.
     diagonals = [F.pad(band, (0, TILE)).reshape(batch, height, tiles, TILE, breadth + 1)[..., :side] for band in bands]
     cost = torch.stack(diagonals, dim=1).permute(0, 1, 5, 2, 3, 4)
-    return cost.reshape(batch, side * side, height, tiles * TILE)[..., :width] / channels
+    return cost.reshape(batch, side * side, height, tiles * TILE)[..., :width]
