@@ -18,7 +18,7 @@ def banded_correlation(features1: Tensor, features2: Tensor, radius: int) -> Ten
     missing, further = tiles * TILE - width, -(-2 * radius // TILE)  # tiles of which a window needs a part
     rows1 = (F.pad(features1, (0, missing)) / channels).permute(0, 2, 3, 1)
     rows1 = rows1.reshape(batch, height, tiles, TILE, channels)
-    right = radius + missing + further * TILE - 2 * radius
+    right = missing + further * TILE - radius  # with the border on the left these are whole tiles
     rows2 = F.pad(features2, (radius, right, radius, radius)).permute(0, 2, 1, 3)
     rows2 = rows2.reshape(batch, height + 2 * radius, channels, tiles + further, TILE)
     # Whole tiles side by side: to gather single columns would take four times as long.
