@@ -3,7 +3,8 @@
 import numpy as np
 
 from mdflow.deployment.export import to_onnx
-from mdflow.deployment.quantize import Grid, IntegerConvolution, convolutions, to_floats, weight_scales
+from mdflow.deployment.quantize import DIGIT, Grid, IntegerConvolution, convolutions, to_floats, weight_scales
+from mdflow.deployment.shuffles import take_out_shuffles
 from mdflow.errors import InputError
 from mdflow.fitting import Size
 from mdflow.networks.network import FlowNetwork
@@ -26,13 +27,13 @@ def to_integer_onnx(
 
 def put_integers(model, layers: dict[str, IntegerConvolution]):
     """The model with each named convolution between roundings, its weights and bias stored as integers; in place."""
-    graph = IntegerGraph(model)
+    graph, orders = IntegerGraph(model), take_out_shuffles(model.graph, {f"{PREFIX}{name}.weight" for name in layers})
     nodes = list(model.graph.node)
     del model.graph.node[:]
     for node in nodes:
         name = node.input[1].removeprefix(PREFIX).removesuffix(".weight") if node.op_type == "Conv" else None
         if name in layers:
-            graph.add_convolution(node, name, layers[name])
+            graph.add_convolution(node, name, layers[name], orders.pop(node.output[0], None))
         else:
             model.graph.node.append(node)
     missing = set(layers) - graph.done
@@ -51,47 +52,107 @@ class IntegerGraph:
         self.onnx, self.graph = onnx, model.graph
         self.constants = {one.name for one in model.graph.initializer}
         self.rounded: dict[tuple[str, Grid], str] = {}
+        self.integer: dict[tuple[str, Grid], str] = {}
+        self.made: set[str] = set()
         self.done: set[str] = set()
 
-    def add_convolution(self, node, name: str, layer: IntegerConvolution) -> None:
-        """round -> the node with integer weights -> round, under the node's old output name."""
+    def add_convolution(self, node, name: str, layer: IntegerConvolution, order: np.ndarray | None) -> None:
+        """round -> the node with integer weights -> round, under the node's old output name.
+
+        order: the channel that comes out in each place, where it is not the same.
+        """
         before, after = layer.grids
         scales = weight_scales(layer.weight).numpy()
-        weight = layer.weight.detach().numpy() / scales.reshape(-1, 1, 1, 1)
-        node.input[0] = self.round(node.input[0], before)
-        node.input[1] = self.stored(f"{name}.weight8", np.clip(np.rint(weight), -127, 127).astype(np.int8), scales)
+        weight = layer.weight_of_digits.detach().numpy() / scales.reshape(-1, 1, 1, 1)
+        node.input[0] = self.digits(node.input[0], before, layer.fine.numpy())
+        integers = self.constant(f"{name}.weight8", np.clip(np.rint(weight), -127, 127).astype(np.int8))
+        places = np.arange(len(scales)) if order is None else order
+        if order is not None:
+            integers = self.dense(integers, weight.shape, layer.groups, order)
+            next(one for one in node.attribute if one.name == "group").i = 1
+        node.input[1] = self.stored(integers, scales[places], np.int8)
         if layer.bias is not None:
             steps = scales.astype(np.float64) * before.scale
             bias = np.rint(layer.bias.detach().numpy() / steps).astype(np.int32)
-            node.input[2] = self.stored(f"{name}.bias32", bias, steps.astype(np.float32))
+            bias32 = self.constant(f"{name}.bias32", bias[places])
+            node.input[2] = self.stored(bias32, steps.astype(np.float32)[places], np.int32)
         output, exact = node.output[0], f"{node.output[0]}_exact"
         node.output[0] = exact
         self.graph.node.append(node)
         self.round(exact, after, output)
         self.done.add(name)
 
+    def digits(self, tensor: str, grid: Grid, fine: np.ndarray) -> str:
+        """The name of the tensor's first digits, and of the second ones of its channels `fine` behind them."""
+        if not len(fine):
+            return self.round(tensor, grid)
+        # All in 8 bits: the floats of the whole are never joined nor compared.
+        few, left, more = (f"{tensor}_{part}_{len(self.rounded)}" for part in ("fine", "left", "second"))
+        self.add("Gather", [tensor, self.constant(f"fine_{'_'.join(map(str, fine))}", fine)], few, axis=1)
+        self.add("Sub", [few, self.round(few, grid)], left)
+        self.add("Mul", [left, self.constant("digit", np.float32(DIGIT))], more)
+        both = f"{more}_behind"
+        self.add("Concat", [self.integers(tensor, grid), self.integers(more, grid)], both, axis=1)
+        return self.floats(both, grid, f"{both}_rounded")
+
     def round(self, tensor: str, grid: Grid, output: str | None = None) -> str:
         """The name of the tensor on the grid, made once."""
         if (tensor, grid) not in self.rounded:
-            integers, output = f"{tensor}_on_{len(self.rounded)}", output or f"{tensor}_rounded_{len(self.rounded)}"
-            scale = self.constant(f"scale_{grid.scale!r}", np.float32(grid.scale))
-            zero = self.constant(f"zero_{grid.zero_point}", np.uint8(grid.zero_point))
-            self.add("QuantizeLinear", [tensor, scale, zero], integers)
-            self.add("DequantizeLinear", [integers, scale, zero], output)
-            self.rounded[tensor, grid] = output
+            output = output or f"{tensor}_rounded_{len(self.rounded)}"
+            self.rounded[tensor, grid] = self.floats(self.integers(tensor, grid), grid, output)
         return self.rounded[tensor, grid]
 
-    def stored(self, name: str, integers: np.ndarray, scales: np.ndarray) -> str:
-        """The name of the floats that integers and a scale for each output channel stand for."""
-        floats = f"{name}_floats"
-        if name not in self.constants:
-            zeros = np.zeros(len(scales), integers.dtype)
-            inputs = [(name, integers), (f"{name}_scale", scales), (f"{name}_zero", zeros)]
-            self.add("DequantizeLinear", [self.constant(*one) for one in inputs], floats, axis=0)
+    def integers(self, tensor: str, grid: Grid) -> str:
+        """The name of the tensor's 8-bit integers, made once."""
+        if (tensor, grid) not in self.integer:
+            name = f"{tensor}_on_{len(self.integer)}"
+            self.add("QuantizeLinear", [tensor, *self.grid(grid)], name)
+            self.integer[tensor, grid] = name
+        return self.integer[tensor, grid]
+
+    def floats(self, integers: str, grid: Grid, output: str) -> str:
+        """`output`, the name of what 8-bit integers stand for."""
+        self.add("DequantizeLinear", [integers, *self.grid(grid)], output)
+        return output
+
+    def grid(self, grid: Grid) -> list[str]:
+        """The names of its scale and zero point."""
+        scale = self.constant(f"scale_{grid.scale!r}", np.float32(grid.scale))
+        return [scale, self.constant(f"zero_{grid.zero_point}", np.uint8(grid.zero_point))]
+
+    def stored(self, integers: str, scales: np.ndarray, kind: type) -> str:
+        """The name of the floats that integers and a scale for each output channel stand for, made once."""
+        floats = f"{integers}_floats"
+        if floats not in self.made:
+            zeros = np.zeros(len(scales), kind)
+            constants = [self.constant(f"{integers}_{part}", one) for part, one in (("scale", scales), ("zero", zeros))]
+            self.add("DequantizeLinear", [integers, *constants], floats, axis=0)
         return floats
+
+    def dense(self, weight: str, shape: tuple[int, ...], groups: int, order: np.ndarray) -> str:
+        """The name of a grouped convolution's weight as one of all channels, zeros elsewhere, rows in a new order.
+
+        ONNX Runtime computes the one, three times the products, sooner than the three groups, and a shuffle behind it
+        costs nothing. It puts the weight together when it loads the file, which holds what there was.
+        """
+        dense, (outputs, inputs) = f"{weight}_dense", shape[:2]
+        if dense not in self.made:
+            ends = np.arange(groups + 1) * (outputs // groups)
+            parts = [f"{weight}_{group}" for group in range(groups)]
+            for group, part in enumerate(parts):
+                corners = [self.constant(f"row_{end}", np.array([end])) for end in ends[group : group + 2]]
+                self.add("Slice", [weight, *corners, self.constant("rows", np.array([0]))], f"{part}_rows")
+                margins = np.array([0, group * inputs, 0, 0, 0, (groups - 1 - group) * inputs, 0, 0])
+                self.add(
+                    "Pad", [f"{part}_rows", self.constant(f"margins_{'_'.join(map(str, margins))}", margins)], part
+                )
+            self.add("Concat", parts, f"{weight}_rows", axis=0)
+            self.add("Gather", [f"{weight}_rows", self.constant(f"order_{len(order)}_{groups}", order)], dense, axis=0)
+        return dense
 
     def add(self, kind: str, inputs: list[str], output: str, **attributes: int) -> None:
         """Append a node."""
+        self.made.add(output)
         self.graph.node.append(self.onnx.helper.make_node(kind, inputs, [output], **attributes))
 
     def constant(self, name: str, value: np.ndarray) -> str:

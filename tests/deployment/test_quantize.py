@@ -42,6 +42,35 @@ def test_an_integer_convolution_is_near_the_float_one_and_passes_gradients_on():
     assert layer.weight.grad.abs().min() > 0
 
 
+def test_the_channels_that_weigh_most_have_a_second_digit():
+    torch.manual_seed(0)
+    original = nn.Conv2d(6, 4, 3, padding=1)
+    with torch.no_grad():
+        original.weight[:, [1, 4]] += 0.2  # a slow change of these two moves the output most
+    layer = IntegerConvolution(original)
+    assert layer.fine.tolist() == [1, 4]
+    x = torch.zeros(1, 6, 8, 8)
+    x[:, [1, 4]] = torch.tensor([0.137, -0.261]).view(1, 2, 1, 1)  # between the steps of 0.08
+    layer.input_range.copy_(torch.tensor([-10.0, 10.0]))
+    layer.output_range.copy_(torch.tensor([-1.0, 1.0]))
+    assert (layer(x) - original(x)).abs().max() < 0.02
+    layer.fine = layer.fine[:0]
+    assert (layer(x) - original(x)).abs().max() > 0.04
+
+
+@pytest.mark.parametrize(("inputs", "groups", "digits"), [(87, 1, 5), (2, 1, 2), (3, 1, 3), (96, 1, 0), (6, 3, 0)])
+def test_second_digits_fill_up_to_a_multiple_of_four(inputs, groups, digits):
+    assert len(IntegerConvolution(nn.Conv2d(inputs, 6, 3, groups=groups)).fine) == digits
+
+
+def test_a_grid_with_second_digits_has_room_for_both_signs():
+    layer = IntegerConvolution(nn.Conv2d(6, 4, 1))
+    layer.input_range.copy_(torch.tensor([0.0, 5.0]))
+    grid = layer.grids[0]
+    halves = torch.tensor([-0.5, 0.5]) * 16 * grid.scale
+    assert (grid.round(halves) - halves).abs().max() <= grid.scale
+
+
 def test_batch_normalisation_goes_into_the_convolutions():
     torch.manual_seed(0)
     network = create("lightflow", width=0.25)
