@@ -35,6 +35,10 @@ ZOO = {  # as small as keeps its parts
     "gma": ("gma", {"iterations": 4}),
     "deqflow tiny": ("deqflow", {"size": "tiny", "iterations": 8, "corrections": 2}),
     "deqflow": ("deqflow", {"iterations": 8, "corrections": 2}),
+    **{
+        f"deqflow {size}": ("deqflow", {"size": size, "iterations": 8, "corrections": 2})
+        for size in ("large", "huge", "gigantic")
+    },
 }
 
 Pair = tuple[Tensor, Tensor, Tensor]
