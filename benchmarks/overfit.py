@@ -33,11 +33,10 @@ ZOO = {  # as small as keeps its parts
     "raft_small": ("raft_small", {"iterations": 4}),
     "raft": ("raft", {"iterations": 4}),
     "gma": ("gma", {"iterations": 4}),
-    "deqflow tiny": ("deqflow", {"size": "tiny", "iterations": 8, "corrections": 2}),
     "deqflow": ("deqflow", {"iterations": 8, "corrections": 2}),
     **{
         f"deqflow {size}": ("deqflow", {"size": size, "iterations": 8, "corrections": 2})
-        for size in ("large", "huge", "gigantic")
+        for size in ("tiny", "large", "huge", "gigantic")
     },
 }
 

@@ -33,7 +33,7 @@ def put_integers(model, layers: dict[str, IntegerConvolution]):
     for node in nodes:
         name = node.input[1].removeprefix(PREFIX).removesuffix(".weight") if node.op_type == "Conv" else None
         if name in layers:
-            graph.add_convolution(node, name, layers[name], orders.pop(node.output[0], None))
+            graph.add_convolution(node, name, layers[name], orders.get(node.output[0]))
         else:
             model.graph.node.append(node)
     missing = set(layers) - graph.done
@@ -66,9 +66,9 @@ class IntegerGraph:
         weight = layer.weight_of_digits.detach().numpy() / scales.reshape(-1, 1, 1, 1)
         node.input[0] = self.digits(node.input[0], before, layer.fine.numpy())
         integers = self.constant(f"{name}.weight8", np.clip(np.rint(weight), -127, 127).astype(np.int8))
-        places = np.arange(len(scales)) if order is None else order
+        places = slice(None)
         if order is not None:
-            integers = self.dense(integers, weight.shape, layer.groups, order)
+            places, integers = order, self.dense(integers, weight.shape, layer.groups, order)
             next(one for one in node.attribute if one.name == "group").i = 1
         node.input[1] = self.stored(integers, scales[places], np.int8)
         if layer.bias is not None:

@@ -83,9 +83,15 @@ class IntegerConvolution(nn.Conv2d):
         scales = weight_scales(self.weight)
         zeros = torch.zeros_like(scales, dtype=torch.int32)
         weight = torch.fake_quantize_per_channel_affine(self.weight_of_digits, scales, zeros, 0, -127, 127)
-        first = before.round(x)
-        second = before.round(DIGIT * (x - first)[:, self.fine])
-        return after.round(self._conv_forward(torch.cat([first, second], dim=1), weight, self.bias))
+        return after.round(self._conv_forward(self.digits(x, before), weight, self.bias))
+
+    def digits(self, x: Tensor, grid: Grid) -> Tensor:
+        """The first digits of all channels, then the second ones of `fine`."""
+        first = grid.round(x)
+        if not len(self.fine):
+            return first
+        left = x[:, self.fine] - first[:, self.fine]
+        return torch.cat([first, grid.round(DIGIT * left)], dim=1)
 
 
 def heaviest_channels(layer: nn.Conv2d) -> Tensor:

@@ -1,6 +1,4 @@
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,6 +7,10 @@ from torch import nn
 from mdflow.deployment.integer import put_integers
 from mdflow.deployment.quantize import IntegerConvolution
 from mdflow.deployment.shuffles import take_out_shuffles
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
 
 
 class Shuffled(nn.Module):
