@@ -9,12 +9,13 @@ from torch.nn.utils import parametrizations, parametrize
 
 from mdflow.errors import InputError
 from mdflow.fixed_point import SOLVERS, Function, Stop, implicit_gradient, phantom_gradient, solve
+from mdflow.networks.layers import check_choice
 from mdflow.networks.network import Features, FlowNetwork
-from mdflow.networks.raft import Refinement, check_choice
+from mdflow.networks.raft import FACTOR, Refinement
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS
 from mdflow.networks.raft_encoder import ResidualEncoder
 from mdflow.networks.raft_update import MotionEncoder, UpdateBlock
-from mdflow.networks.raft_upsampling import FACTOR, ConvexUpsampling
+from mdflow.networks.upsampling import ConvexUpsampling
 
 GRADIENTS = ("phantom", "implicit")
 ADJOINT = "broyden", Stop(steps=40, tolerance=1e-3)  # solver of the backward pass, as in the release
@@ -100,7 +101,7 @@ class DEQFlow(FlowNetwork):
         self.features = ResidualEncoder(SIZES[size].features, "instance")
         self.context = ResidualEncoder(self.hidden, context_norm)
         self.update = build_update(SIZES[size], gma)
-        self.upsampling = ConvexUpsampling(self.hidden)
+        self.upsampling = ConvexUpsampling(self.hidden, FACTOR)
         if weight_norm:
             for module in list(self.update.modules()):
                 if isinstance(module, nn.Conv2d):

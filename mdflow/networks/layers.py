@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mdflow.errors import InputError
 from mdflow.geometry import warp
 
 HALF = (torch.bfloat16, torch.float16)
@@ -97,3 +98,9 @@ def start_as_bilinear(upsampling: nn.ConvTranspose2d) -> None:
     upsampling.weight.zero_()
     for channel in range(upsampling.in_channels):
         upsampling.weight[channel, channel] = line[:, None] * line
+
+
+def check_choice(what: str, given: str, known: object) -> None:
+    """Raise InputError unless `given` is one of the known names."""
+    if given not in known:
+        raise InputError(f"Unknown {what} '{given}'; choose from {', '.join(known)}.")

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid
-from mdflow.networks.layers import subtract_mean
+from mdflow.networks.layers import check_choice, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
 from mdflow.networks.raft_update import MotionEncoder, UpdateBlock
-from mdflow.networks.raft_upsampling import FACTOR, BilinearUpsampling, ConvexUpsampling
+from mdflow.networks.upsampling import BORDERS, UPSAMPLING, BilinearUpsampling, ConvexUpsampling
 
+FACTOR = 8  # its maps are at 1/8 of the image
 PREPROCESSING = ("symmetric", "centred")
 
 
@@ -40,7 +41,7 @@ class Size:
     motion: Callable[[int], MotionEncoder]
     kernels: tuple[tuple[int, int], ...]
     head: int
-    upsampling: Callable[[int], nn.Module]
+    upsampling: str
 
 
 SIZES = {
@@ -53,7 +54,7 @@ SIZES = {
         motion=partial(MotionEncoder, cost_widths=(256, 192), flow_widths=(128, 64), outputs=128),
         kernels=((1, 5), (5, 1)),
         head=256,
-        upsampling=ConvexUpsampling,
+        upsampling="convex",
     ),
     "small": Size(
         hidden=96,
@@ -64,7 +65,7 @@ SIZES = {
         motion=partial(MotionEncoder, cost_widths=(96,), flow_widths=(64, 32), outputs=82),
         kernels=((3, 3),),
         head=128,
-        upsampling=lambda _: BilinearUpsampling(),
+        upsampling="bilinear",
     ),
 }
 
@@ -76,7 +77,8 @@ class RAFT(FlowNetwork):
     `preprocessing`: "symmetric" maps images to [−1,1] as the original, "centred" subtracts the pair's mean
     as MDFlow's release. `correlation`: "all_pairs" or the memory-light "on_demand". `align_corners`: False
     reproduces MDFlow's release, whose lookups are up to half a pixel off. `uncertainty`: a head for
-    `estimate_with_uncertainty`.
+    `estimate_with_uncertainty`. `upsampling`: "convex" or "bilinear", without it the size's own as published;
+    `border`: "constant" mixes in zero flow from beyond the border, as published, "replicate" the border's own.
     """
 
     stride = FACTOR
@@ -91,6 +93,8 @@ class RAFT(FlowNetwork):
         uncertainty: bool = False,
         aggregate: bool = False,
         size: str = "base",
+        upsampling: str | None = None,
+        border: str = "constant",
     ) -> None:
         super().__init__()
         check_choice("size", size, SIZES)
@@ -99,12 +103,19 @@ class RAFT(FlowNetwork):
         if iterations < 1:
             raise InputError(f"The network needs at least one iteration, got {iterations}.")
         parts = SIZES[size]
+        upsampling = upsampling or parts.upsampling
+        check_choice("upsampling", upsampling, UPSAMPLING)
+        check_choice("border", border, BORDERS)
         self.hidden, self.radius, self.iterations = parts.hidden, parts.radius, iterations
         motion = parts.motion(LEVELS * (2 * self.radius + 1) ** 2)
         self.features = parts.encoder(parts.features, "instance")
         self.context = parts.encoder(self.hidden + parts.context, context_norm)
         self.update = UpdateBlock(motion, self.hidden, parts.context, parts.kernels, parts.head, aggregate)
-        self.upsampling = parts.upsampling(self.hidden)
+        self.upsampling = (
+            ConvexUpsampling(self.hidden, FACTOR, border=border)
+            if upsampling == "convex"
+            else BilinearUpsampling(FACTOR)
+        )
         self.preprocessing, self.correlation, self.align_corners = preprocessing, correlation, align_corners
         self.uncertainty = UncertaintyHead(self.hidden) if uncertainty else None
 
@@ -138,8 +149,9 @@ class RAFT(FlowNetwork):
         return flows, [self.uncertainty(hidden) for _, hidden in states]
 
     def grown(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights without an uncertainty head start one that knows nothing yet."""
-        own = {name: value for name, value in self.state_dict().items() if name.startswith("uncertainty.")}
+        """Weights without an uncertainty head or convex upsampling start new ones."""
+        parts = ("uncertainty.", "upsampling.")
+        own = {key: value for key, value in self.state_dict().items() if key.startswith(parts)}
         return own | state
 
     def iterate(self, features1: Features, features2: Features) -> Iterator[tuple[Tensor, Tensor]]:
@@ -188,9 +200,3 @@ class UncertaintyHead(nn.Module):
         """(B,hidden,h,w) to (B,1,8h,8w)."""
         coarse = self.layers(hidden.detach())
         return F.interpolate(coarse, scale_factor=FACTOR, mode="bilinear", align_corners=False)
-
-
-def check_choice(what: str, given: str, known: object) -> None:
-    """Raise InputError unless `given` is one of the known names."""
-    if given not in known:
-        raise InputError(f"Unknown {what} '{given}'; choose from {', '.join(known)}.")
