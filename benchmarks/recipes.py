@@ -3,7 +3,8 @@
 python benchmarks/recipes.py -o OUT [--networks raft_small ...] [--rate 4e-4] [--chairs FlyingChairs]
     [--picture docs/recipes.png]
 
-What a recipe says of loss, optimiser and augmentation is kept; steps, batch, crop, data and the largest rate are not.
+What a recipe says of loss and optimiser is kept; steps, batch, crop, data, the largest rate and a part of the
+augmentation are not (SMALL, RECIPES).
 The error is that of held-out synthetic scenes; of the FlyingChairs sample, that of the pairs trained on. A run that is
 done is not repeated.
 """

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mdflow.geometry import bilinear_mix
+
 TEMPERATURE = 0.25  # RAFT scales its logits so, to balance their gradient with the flow head's
 UPSAMPLING = ("bilinear", "convex")
 BORDERS = ("constant", "replicate")
@@ -33,7 +35,8 @@ class ConvexUpsampling(nn.Module):
         """Let the mix begin as bilinear, whatever the input: a softmax's weights are never zero, but near it."""
         last = self.weights[2]
         nn.init.zeros_(last.weight)
-        last.bias.copy_(bilinear_mix(self.factor).clamp(min=1e-3).log().flatten() / TEMPERATURE)
+        mix = bilinear_mix(self.factor, last.bias).flatten(0, 1).flatten(1).T  # (9,factor²)
+        last.bias.copy_(mix.clamp(min=1e-3).log().flatten() / TEMPERATURE)
 
     def forward(self, flow: Tensor, features: Tensor) -> Tensor:
         """Flow (B,2,h,w) in coarse pixels to (B,2,fh,fw) in fine ones; features (B,inputs,h,w)."""
@@ -52,16 +55,6 @@ class ConvexUpsampling(nn.Module):
         around = F.pad(flow, (1, 1, 1, 1), mode=self.border)
         shifted = [around[..., y : y + height, x : x + width] for y, x in product(range(3), repeat=2)]
         return torch.stack(shifted, dim=-1).permute(0, 2, 3, 1, 4).reshape(batch, height * width, 2, 9)
-
-
-def bilinear_mix(factor: int) -> Tensor:
-    """How bilinear upsampling mixes the 3×3 neighbours of a coarse pixel into its factor×factor fine ones.
-
-    (9,factor,factor), pixels as areas (align_corners=False).
-    """
-    coarse = torch.eye(9).view(9, 1, 3, 3)
-    fine = F.interpolate(coarse, scale_factor=factor, mode="bilinear", align_corners=False)
-    return fine[:, 0, factor : 2 * factor, factor : 2 * factor]
 
 
 class BilinearUpsampling(nn.Module):
