@@ -8,6 +8,8 @@ import numpy as np
 
 BEND_ITERATIONS = 8  # a bend shrinks distances by at most MAX_BEND_SLOPE: 0.35**8 is far below 1e-3 px
 MAX_BEND_SLOPE = 0.35
+LEVELS = 6  # of a texture's pyramid
+FINEST = 1.2  # texels a pixel at the first of them
 
 
 @dataclass(frozen=True)
@@ -43,15 +45,13 @@ class View:
 
 def look(bend: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The bend at texture points (h,w,2), bilinear, its edge values going on outside."""
-    return cv2.remap(bend, points[..., 0], points[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(bend, points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def project(matrix: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (h,w,2) through a 3×3 matrix: (points, third coordinate)."""
-    x, y = points[..., 0], points[..., 1]
-    rows = [(row[0] * x + row[1] * y + row[2]).astype(np.float32) for row in matrix.astype(np.float64)]
-    depth = np.where(np.abs(rows[2]) < 1e-8, 1e-8, rows[2])
-    return np.stack([rows[0] / depth, rows[1] / depth], axis=-1), rows[2]
+    """Points (h,w,2) float32 through a 3×3 matrix: (points, third coordinate)."""
+    placed = cv2.perspectiveTransform(points, matrix)  # in float64 inside, and in one pass
+    return placed, points @ matrix[2, :2].astype(np.float32) + np.float32(matrix[2, 2])
 
 
 def texture_points(layer: Layer, time: float, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -92,19 +92,19 @@ def region(layer: Layer, time: float, height: int, width: int) -> tuple[slice, s
 def sample_texture(layer: Layer, points: np.ndarray) -> np.ndarray:
     """RGBA (h,w,4) float32 at texture points, from a pyramid level near one texel a pixel (no aliasing)."""
     border = cv2.BORDER_REFLECT if layer.endless else cv2.BORDER_CONSTANT
-    step = np.linalg.norm(np.diff(points, axis=0, append=points[-2:-1] if len(points) > 1 else points), axis=-1)
-    level = np.clip(np.rint(np.log2(np.maximum(step, 1) / 1.2)), 0, 5)
-    texture, result = layer.texture, None
-    for number in range(int(level.max()) + 1):
-        scale = 0.5**number
-        if result is None or (level == number).any():
-            x, y = (points[..., axis] * scale + (scale - 1) / 2 for axis in (0, 1))
-            values = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=border).astype(np.float32)
-            result = values if result is None else np.where((level >= number)[..., None], values, result)
-        if min(texture.shape[:2]) < 8:
+    step = np.diff(points, axis=0, append=points[-2:-1] if len(points) > 1 else points)
+    texels = np.einsum("hwc,hwc->hw", step, step)  # a pixel, squared
+    texture = layer.texture
+    result = cv2.remap(texture, points, None, cv2.INTER_LINEAR, borderMode=border)
+    for level in range(1, LEVELS):
+        coarse = texels >= (FINEST * 2 ** (level - 0.5)) ** 2
+        if min(texture.shape[:2]) < 8 or not coarse.any():
             break
         texture = cv2.resize(texture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    return result
+        scale = np.float32(0.5**level)
+        values = cv2.remap(texture, points * scale + (scale - 1) / 2, None, cv2.INTER_LINEAR, borderMode=border)
+        cv2.copyTo(values, coarse.view(np.uint8), result)
+    return result.astype(np.float32)
 
 
 def view(layers: list[Layer], time: float, height: int, width: int) -> View:
@@ -120,10 +120,11 @@ def view(layers: list[Layer], time: float, height: int, width: int) -> View:
         points.append((rows, columns, found))
         if not patch.size:
             continue
-        color = sample_texture(layer, found)
-        alpha = color[..., 3:] * front[..., None] / 255
-        image[rows, columns] += alpha * (color[..., :3] - image[rows, columns])
-        label[rows, columns][alpha[..., 0] > 0.5] = number
+        sampled = sample_texture(layer, found)
+        color, alpha = cv2.cvtColor(sampled, cv2.COLOR_RGBA2RGB), sampled[..., 3] * front / 255
+        shown = image[rows, columns]
+        shown += cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB) * (color - shown)  # same layouts, four times as fast
+        label[rows, columns][alpha > 0.5] = number
     return View(time, image, label, points)
 
 
@@ -136,7 +137,7 @@ def flow_to(layers: list[Layer], shown: View, time: float) -> np.ndarray:
         mine = shown.label[rows, columns] == number
         if mine.any():
             target = frame_points(layer, time, found)
-            flow[rows, columns][mine] = (target - grid[rows, columns])[mine]
+            cv2.copyTo(target - grid[rows, columns], mine.view(np.uint8), flow[rows, columns])
     return flow
 
 
@@ -146,8 +147,8 @@ def visible_in(shown: View, flow: np.ndarray, other: View) -> np.ndarray:
     Exact to the pixel: the label of the nearest pixel decides.
     """
     height, width = shown.label.shape
-    x = np.arange(width) + flow[..., 0]
-    y = np.arange(height)[:, None] + flow[..., 1]
+    x = np.arange(width, dtype=np.float32) + flow[..., 0]
+    y = np.arange(height, dtype=np.float32)[:, None] + flow[..., 1]
     inside = (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
     column = np.clip(np.rint(np.nan_to_num(x)), 0, width - 1).astype(int)
     row = np.clip(np.rint(np.nan_to_num(y)), 0, height - 1).astype(int)

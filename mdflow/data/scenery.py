@@ -185,18 +185,19 @@ def random_bend(rng: np.random.Generator, height: int, width: int, amplitude: fl
 
 def choose(rng: np.random.Generator, textures: Textures) -> np.ndarray:
     """A texture, mirrored and recoloured at random."""
-    texture = textures[rng.integers(len(textures))].astype(np.float32)
+    texture = textures[rng.integers(len(textures))]
     if rng.random() < 0.5:
-        texture = texture[:, ::-1]
+        texture = cv2.flip(texture, 1)
     if rng.random() < 0.5:
         texture = texture[:, :, rng.permutation(3)]
     contrast, brightness = rng.uniform(0.4, 1.2), rng.uniform(-40, 40)
-    return np.clip(128 + contrast * (texture - 128) + brightness, 0, 255).astype(np.uint8)
+    values = np.arange(256, dtype=np.float32)
+    return cv2.LUT(texture, np.clip(128 + contrast * (values - 128) + brightness, 0, 255).astype(np.uint8))
 
 
 def opaque(texture: np.ndarray) -> np.ndarray:
     """RGB to RGBA, nowhere transparent."""
-    return np.dstack([texture, np.full(texture.shape[:2], 255, np.uint8)])
+    return cv2.cvtColor(texture, cv2.COLOR_RGB2RGBA)
 
 
 def tile(rng: np.random.Generator, texture: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -101,11 +101,12 @@ def expose(image: np.ndarray, shared: np.random.Generator, own: np.random.Genera
     height, width = image.shape[:2]
     shading = cv2.resize(own.standard_normal((3, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     gain = 1 + 0.08 * strength * shading[..., None] + 0.15 * strength * own.normal()
-    image = image * gain * (1 + 0.04 * strength * own.normal(0, 1, 3)) + 10 * strength * own.normal()
-    gamma = np.exp(0.15 * strength * own.normal())
+    tint = (1 + 0.04 * strength * own.normal(0, 1, 3)).astype(np.float32)
+    image = image * gain * tint + 10 * strength * own.normal()
+    gamma = float(np.exp(0.15 * strength * own.normal()))
     image = 255 * np.clip(image / 255, 0, 1) ** gamma
     blur = shared.uniform(0, 1.2) * (shared.random() < 0.4) + 0.3 * strength * own.random()
     if blur > 0.2:
         image = cv2.GaussianBlur(image, (0, 0), blur)
     noise = shared.uniform(0, 8) * (shared.random() < 0.5)
-    return image + own.normal(0, 1, image.shape) * noise
+    return image + noise * own.normal(0, 1, image.shape) if noise else image

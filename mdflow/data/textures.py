@@ -53,13 +53,15 @@ def random_colors(rng: np.random.Generator, count: int) -> np.ndarray:
 
 def noise_field(rng: np.random.Generator, channels: int, persistence: float, coarsest: int = 3) -> np.ndarray:
     """Multi-octave smooth noise (SIZE,SIZE,channels), zero mean, unit deviation; persistence 0.5 gives about 1/f."""
-    field = np.zeros((SIZE, SIZE, channels), np.float32)
+    field = np.zeros((SIZE, SIZE * channels), np.float32)
     cells, amplitude = coarsest, 1.0
     while cells <= SIZE:
         octave = rng.standard_normal((cells, cells, channels)).astype(np.float32)
-        field += amplitude * cv2.resize(octave, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC).reshape(field.shape)
+        fine = cv2.resize(octave, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC)
+        cv2.scaleAdd(fine.reshape(field.shape), amplitude, field, field)
         cells, amplitude = cells * 2, amplitude * persistence
-    return (field - field.mean()) / (field.std() + 1e-6)
+    mean, deviation = (float(value.item()) for value in cv2.meanStdDev(field))
+    return ((field - mean) / (deviation + 1e-6)).reshape(SIZE, SIZE, channels)
 
 
 def noise_texture(rng: np.random.Generator) -> np.ndarray:
