@@ -26,7 +26,7 @@ class AtScales(FlowNetwork):
     """`network` on frames enlarged and reduced by `scales`.
 
     A pyramid's finest level is coarser than the frame, so enlarged frames give the small motions more exactly
-    (Middlebury: EPE 0.38 to 0.22 px for the shipped FastFlowNet); reduced ones bring the large motions within its
+    (Middlebury: EPE 0.36 to 0.21 px for the shipped FastFlowNet); reduced ones bring the large motions within its
     reach. Which flow is best is seen without labels (`most_credible`). The time is that of all sizes and both
     directions; for labels, and wherever accuracy is worth more than time. It gives the last flow alone. Raises
     InputError for scales that are not positive.
