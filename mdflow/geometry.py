@@ -102,12 +102,12 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
 def bilinear_mix(factor: int, like: Tensor) -> Tensor:
     """How bilinear enlarging mixes a pixel's 3×3 neighbours into its factor×factor fine ones.
 
-    (factor,factor,3,3), pixels as areas (align_corners=False); device and type are those of `like`.
+    (factor²,3,3), fine pixels row by row, pixels as areas (align_corners=False); device and type are those of `like`.
     """
     places = (torch.arange(factor, device=like.device, dtype=like.dtype) + 0.5) / factor - 0.5
     # The shares of the pixel before, of this and of the next.
     line = torch.stack([-places, 1 - places.abs(), places], dim=1).clamp(min=0)
-    return torch.einsum("ik,jl->ijkl", line, line)
+    return torch.einsum("ik,jl->ijkl", line, line).flatten(0, 1)
 
 
 def enlarge(image: Tensor, factor: int) -> Tensor:
@@ -116,7 +116,7 @@ def enlarge(image: Tensor, factor: int) -> Tensor:
     As a convolution of 3×3 pixels to factor² ones: the interpolation that the compiler makes takes four times as long.
     """
     batch, channels, height, width = image.shape
-    weight = bilinear_mix(factor, image).flatten(0, 1)[:, None]
+    weight = bilinear_mix(factor, image)[:, None]
     padded = F.pad(image, (1,) * 4, mode="replicate").reshape(batch * channels, 1, height + 2, width + 2)
     with torch.autocast(image.device.type, enabled=False):
         phases = F.conv2d(padded, weight)

@@ -43,6 +43,11 @@ class View:
     points: list[tuple[slice, slice, np.ndarray]]
 
 
+def pixel_grid(height: int, width: int) -> np.ndarray:
+    """The points (x, y) of a frame's pixels, (height,width,2) float32."""
+    return np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+
+
 def look(bend: np.ndarray, points: np.ndarray) -> np.ndarray:
     """The bend at texture points (h,w,2), bilinear, its edge values going on outside."""
     return cv2.remap(bend, points, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -111,7 +116,7 @@ def view(layers: list[Layer], time: float, height: int, width: int) -> View:
     """The frame at `time`; the layers lie from back to front, the first must cover the frame."""
     image = np.zeros((height, width, 3), np.float32)
     label = np.zeros((height, width), np.int16)
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    grid = pixel_grid(height, width)
     points = []
     for number, layer in enumerate(layers):
         rows, columns = region(layer, time, height, width)
@@ -122,8 +127,9 @@ def view(layers: list[Layer], time: float, height: int, width: int) -> View:
             continue
         sampled = sample_texture(layer, found)
         color, alpha = cv2.cvtColor(sampled, cv2.COLOR_RGBA2RGB), sampled[..., 3] * front / 255
-        shown = image[rows, columns]
-        shown += cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB) * (color - shown)  # same layouts, four times as fast
+        behind = image[rows, columns]
+        # All of one layout: broadcasting over three channels at a time is slow.
+        behind += cv2.cvtColor(alpha, cv2.COLOR_GRAY2RGB) * (color - behind)
         label[rows, columns][alpha > 0.5] = number
     return View(time, image, label, points)
 
@@ -132,7 +138,7 @@ def flow_to(layers: list[Layer], shown: View, time: float) -> np.ndarray:
     """The exact flow (H,W,2) from the view to the frame at `time`: of the topmost layer at each pixel."""
     height, width = shown.label.shape
     flow = np.zeros((height, width, 2), np.float32)
-    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32)
+    grid = pixel_grid(height, width)
     for number, (layer, (rows, columns, found)) in enumerate(zip(layers, shown.points, strict=True)):
         mine = shown.label[rows, columns] == number
         if mine.any():

@@ -35,7 +35,7 @@ class ConvexUpsampling(nn.Module):
         """Let the mix begin as bilinear, whatever the input: a softmax's weights are never zero, but near it."""
         last = self.weights[2]
         nn.init.zeros_(last.weight)
-        mix = bilinear_mix(self.factor, last.bias).flatten(0, 1).flatten(1).T  # (9,factor²)
+        mix = bilinear_mix(self.factor, last.bias).flatten(1).T  # (9,factor²)
         last.bias.copy_(mix.clamp(min=1e-3).log().flatten() / TEMPERATURE)
 
     def forward(self, flow: Tensor, features: Tensor) -> Tensor:
