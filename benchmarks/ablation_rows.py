@@ -35,6 +35,7 @@ STUDENT, BOTH, ALONE = ("student",), ("student", "network"), ("pretrain", "alone
 ROWS = (
     Row("1 network: unsupervised only", ("pretrain",)),
     Row("1 network: the same, smooth across weak edges", ("pretrain",), {"loss.edge": 20.0}),
+    Row("1 network: the same, in reduced frames too", ("pretrain",), {"loss.reduced": [2, 4, 8]}),
     Row("1 network: anchored to its start where nothing is visible", ("pretrain",), {"anchor": 1.0}),
     Row("2 network: and its own flow, augmented", ("pretrain",), {"self_weight": 0.1, "self_from": 0.0}),
     Row("3 student: labels without a mask", STUDENT, {"confidence.occlusion": False, "confidence.quantile": None}),

@@ -138,6 +138,7 @@ class UnsupervisedConfig(Settings):
     """The weights of the unsupervised terms, 0 = off, and when what applies (shares of the run).
 
     outputs: how many of the network's last flows count, by γ^(n−1−i). ternary is ARFlow's 3×3 mean census.
+    reduced: factors of the reduced frames in which the photometric terms count once more, before reduced_until.
     smooth_at: the smoothness grid is 1/smooth_at of the image (UFlow: 4); edge is its λ; smooth_in_pixels: of the
     flow in pixels (UFlow), else as a share of the shorter side (ARFlow).
     """
@@ -148,6 +149,8 @@ class UnsupervisedConfig(Settings):
     census: Weight = 1.0
     census_radius: Count = 3
     ternary: Weight = 0.0
+    reduced: tuple[Count, ...] = (2, 4, 8)
+    reduced_until: Share = 0.5
     smooth1: Weight = 4.0
     smooth2: Weight = 0.0
     smooth_at: Count = 4

@@ -28,10 +28,11 @@ SELF_RAMP = 0.1  # the share of the run over which the self-supervised term grow
 def trained_start() -> dict[str, Any]:
     """Settings of a pretraining that starts from trained weights, in place of PretrainConfig's.
 
-    No warm-up without occlusion, small steps, an anchor, and labels by the start itself (docs/adapt.md).
+    Neither reduced frames nor a warm-up without occlusion, small steps, an anchor, and labels by the start
+    itself (docs/adapt.md).
     """
     return {
-        "loss": {"mask_from": 0.0, "forward_backward_from": 0.0},
+        "loss": {"reduced": (), "mask_from": 0.0, "forward_backward_from": 0.0},
         "optimiser": {"learning_rate": 1e-4},
         "anchor": 1.0,
         "labels": 0.2,

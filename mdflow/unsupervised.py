@@ -32,6 +32,11 @@ class Crops:
         """Frames that were not cut."""
         return cls(image1, image2, image1, image2, image1.new_zeros(len(image1), 2))
 
+    def both_ways(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(image, frame looked up, origin) of both directions in one batch: half as many calls of every term."""
+        image, other = torch.cat([self.image1, self.image2]), torch.cat([self.frame2, self.frame1])
+        return image, other, torch.cat([self.origin, self.origin])
+
 
 def visibility(
     flow12: Tensor, flow21: Tensor, crops: Crops, config: UnsupervisedConfig, progress: float
@@ -72,6 +77,30 @@ def photometric(image1: Tensor, warped2: Tensor, visible1: Tensor, config: Unsup
     return terms
 
 
+def photometric_at_sizes(
+    image: Tensor,
+    other: Tensor,
+    origin: Tensor,
+    flow: Tensor,
+    visible: Tensor,
+    config: UnsupervisedConfig,
+    progress: float,
+) -> dict[str, Tensor]:
+    """The photometric terms at full size, and first also in frames reduced by each of `config.reduced`.
+
+    A term sees as far as its window: what moves by more teaches nothing at full size, but does at a quarter of
+    it. Without, a network from nothing stays at zero flow until chance moves it; once it moves, a reduced pixel that
+    two motions share only blurs their boundary (docs/training.md, both measured).
+    """
+    total: dict[str, Tensor] = {}
+    for factor in (1, *(config.reduced if progress < config.reduced_until else ())):
+        small = [x if factor == 1 else F.avg_pool2d(x, factor) for x in (image, other, flow, visible)]
+        warped = warp(small[1], small[2] / factor, padding="border", origin=origin / factor)
+        for name, value in photometric(small[0], warped, small[3], config).items():
+            total[name] = total.get(name, 0) + value
+    return total
+
+
 def smoothness_terms(flow: Tensor, image: Tensor, config: UnsupervisedConfig) -> dict[str, Tensor]:
     """First and second order smoothness, weighted, on a grid 1/smooth_at of the image."""
     size = (image.shape[-2] // config.smooth_at, image.shape[-1] // config.smooth_at)
@@ -97,19 +126,16 @@ def unsupervised_loss(
     if not config.full_image_warp:
         crops = Crops.whole(crops.image1, crops.image2)
     size = crops.image1.shape[-2:]
-    # One pass over both directions: half as many calls of every term.
-    image = torch.cat([crops.image1, crops.image2])
-    other = torch.cat([crops.frame2, crops.frame1])
-    origin = torch.cat([crops.origin, crops.origin])
+    both = crops.both_ways()
     chosen = list(zip(flows12, flows21, strict=True))[-config.outputs :]
     total: dict[str, Tensor] = {}
     for (flow12, flow21), factor in zip(chosen, sequence_weights(len(chosen), config.gamma), strict=True):
         flow12, flow21 = resize_flow(flow12.float(), size), resize_flow(flow21.float(), size)
         masks = visibility(flow12.detach(), flow21.detach(), crops, config, progress)
         flow = torch.cat([flow12, flow21])
-        terms = photometric(image, warp(other, flow, padding="border", origin=origin), torch.cat(masks), config)
+        terms = photometric_at_sizes(*both, flow, torch.cat(masks), config, progress)
         if progress < config.smooth_until or config.smooth_until == 1:
-            terms |= smoothness_terms(flow, image, config)
+            terms |= smoothness_terms(flow, both[0], config)
         for name, value in terms.items():
             total[name] = total.get(name, 0) + factor * value
     return total, masks

@@ -1,7 +1,10 @@
 """The physics: two frames explain each other best under their true flow."""
 
+from itertools import pairwise
+
 import pytest
 import torch
+import torch.nn.functional as F
 from pictures import constant_flow, shifted_pair, texture
 
 from mdflow.config import UnsupervisedConfig
@@ -181,3 +184,45 @@ def test_when_nothing_is_visible_the_loss_is_zero_and_so_is_its_gradient():
     assert not any(mask.any() for mask in masks)
     assert float(sum(terms.values()).detach()) == 0
     assert torch.equal(flow.grad, torch.zeros_like(flow))
+
+
+def test_reduced_frames_cost_nothing_at_the_true_flow():
+    """Blocks of four pixels that move by four pixels are the same blocks."""
+    frame1, frame2 = shifted_pair(4, -4, 48, 64)
+    cut = (..., slice(8, 40), slice(12, 52))
+    crops = Crops(frame1[cut], frame2[cut], frame1, frame2, torch.tensor([[12.0, 8.0]]))
+    for some in (Crops.whole(frame1, frame2), crops):
+        flow = constant_flow(4, -4, *some.image1.shape[-2:])
+        config = only(l1=1, occlusion="none", reduced=(2, 4))
+        right, wrong = (unsupervised_loss(some, [one], [-one], config, 0)[0]["l1"] for one in (flow, 0.9 * flow))
+        assert float(right) < 1e-6
+        assert float(wrong) > 0.01
+
+
+def test_a_reduced_crop_that_starts_within_a_block_looks_up_between_two():
+    """A ramp's blocks lie on the ramp, wherever they are cut."""
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 48, 64).contiguous()
+    image = ramp[..., 8:40, 11:43]
+    still = constant_flow(0, 0, 32, 32)
+    crops = Crops(image, image, ramp, ramp, torch.tensor([[11.0, 8.0]]))
+    terms, _ = unsupervised_loss(crops, [still], [still], only(l1=1, reduced=(4,)), 0)
+    assert float(terms["l1"]) < 1e-6
+
+
+def test_reduced_frames_see_motion_that_no_window_does():
+    """From zero flow on the loss falls all the way to a motion of 12 px; at full size it rises first."""
+    octaves = [texture(96 // scale, 192 // scale, seed=scale) for scale in (1, 4, 8)]
+    wide = sum(F.interpolate(octave, (96, 192), mode="bicubic", align_corners=False) for octave in octaves) / 3
+    cut = (..., slice(16, 80), slice(40, 136))
+    frame1, frame2 = wide[..., 12:], wide[..., :-12]
+    crops = Crops(frame1[cut], frame2[cut], frame1, frame2, torch.tensor([[40.0, 16.0]]))
+
+    def losses(progress: float) -> list[float]:
+        flows = [constant_flow(dx, 0, 64, 96) for dx in (0, 3, 6, 9, 12)]
+        config = only(census=1, census_radius=2, occlusion="none", reduced=(2, 4, 8), reduced_until=0.5)
+        return [float(unsupervised_loss(crops, [flow], [-flow], config, progress)[0]["census"]) for flow in flows]
+
+    before, after = losses(0.4), losses(0.5)
+    assert all(farther > nearer for farther, nearer in pairwise(before))
+    assert before[3] < 0.9 * before[0]
+    assert after[0] < after[1] < after[2]

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from mdflow.commands import main
 from mdflow.data.io import write_flow, write_image
-from teachers import WEIGHTS, load
+from teachers import load
 
 SMALL = ["--steps", "4", "--size", "64x64", "--set", "score_pairs=2", "--set", "data.workers=0"]
 SMALL += ["--set", "batch_size=1", "--init", "untrained"]
@@ -89,7 +89,6 @@ def test_without_rounds_all_steps_are_pretraining(tmp_path, frames, capsys):
     assert not (run / "distill").exists()
 
 
-@pytest.mark.skipif(not (WEIGHTS / "fastflownet.safetensors").exists(), reason="no weights are shipped")
 def test_the_start_is_the_shipped_network(tmp_path, frames, capsys):
     assert main(["adapt", str(frames), "-o", str(tmp_path / "run"), *SMALL, "--init", "shipped"]) == 0
     assert "fastflownet starts from the shipped weights" in capsys.readouterr().out

@@ -128,8 +128,9 @@ def test_a_pretraining_from_trained_weights_takes_small_steps_and_an_anchor(tmp_
     for number, more in enumerate(([], ["--init", "shipped"], ["--init", "shipped", "--set", "anchor=0.5"])):
         assert main(["pretrain", "-o", str(tmp_path / str(number)), "--set", "data.synthetic.length=2", *more]) == 0
     new, trained, changed = seen
-    assert (new.anchor, new.loss.mask_from, new.optimiser.learning_rate) == (0, 0.2, 4e-4)
-    assert (trained.anchor, trained.loss.mask_from, trained.optimiser.learning_rate) == (1, 0, 1e-4)
+    assert (new.anchor, new.loss.reduced, new.loss.mask_from, new.optimiser.learning_rate) == (0, (2, 4, 8), 0.2, 4e-4)
+    assert (trained.anchor, trained.loss.reduced, trained.loss.mask_from) == (1, (), 0)
+    assert trained.optimiser.learning_rate == 1e-4
     assert changed == trained.model_copy(update={"anchor": 0.5, "out": changed.out})
 
 
