@@ -94,9 +94,10 @@ def photometric_at_sizes(
     """
     total: dict[str, Tensor] = {}
     for factor in (1, *(config.reduced if progress < config.reduced_until else ())):
-        small = [x if factor == 1 else F.avg_pool2d(x, factor) for x in (image, other, flow, visible)]
-        warped = warp(small[1], small[2] / factor, padding="border", origin=origin / factor)
-        for name, value in photometric(small[0], warped, small[3], config).items():
+        maps = (image, other, flow, visible)
+        one, two, motion, seen = maps if factor == 1 else (F.avg_pool2d(pixels, factor) for pixels in maps)
+        warped = warp(two, motion / factor, padding="border", origin=origin / factor)
+        for name, value in photometric(one, warped, seen, config).items():
             total[name] = total.get(name, 0) + value
     return total
 
