@@ -1,5 +1,6 @@
 """The unsupervised loss: how well two frames explain each other under the flows between them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,8 @@ from mdflow.config import UnsupervisedConfig
 from mdflow.geometry import inside_frame, resize_flow, warp
 from mdflow.losses import masked_mean, sequence_weights
 from mdflow.occlusion import forward_backward, range_map_visibility
+
+Size = tuple[int, Tensor, Tensor, Tensor]  # factor, image, the frame it is looked up in, origin
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,16 @@ class Crops:
         """Frames that were not cut."""
         return cls(image1, image2, image1, image2, image1.new_zeros(len(image1), 2))
 
-    def both_ways(self) -> tuple[Tensor, Tensor, Tensor]:
-        """(image, frame looked up, origin) of both directions in one batch: half as many calls of every term."""
+    def at_sizes(self, factors: Sequence[int]) -> list[Size]:
+        """What is compared, reduced by each factor, both directions in one batch: half as many calls of every term."""
         image, other = torch.cat([self.image1, self.image2]), torch.cat([self.frame2, self.frame1])
-        return image, other, torch.cat([self.origin, self.origin])
+        origin = torch.cat([self.origin, self.origin])
+        return [(factor, reduced(image, factor), reduced(other, factor), origin / factor) for factor in factors]
+
+
+def reduced(maps: Tensor, factor: int) -> Tensor:
+    """The means of blocks of factor×factor pixels."""
+    return maps if factor == 1 else F.avg_pool2d(maps, factor)
 
 
 def visibility(
@@ -77,27 +86,24 @@ def photometric(image1: Tensor, warped2: Tensor, visible1: Tensor, config: Unsup
     return terms
 
 
-def photometric_at_sizes(
-    image: Tensor,
-    other: Tensor,
-    origin: Tensor,
-    flow: Tensor,
-    visible: Tensor,
-    config: UnsupervisedConfig,
-    progress: float,
-) -> dict[str, Tensor]:
-    """The photometric terms at full size, and first also in frames reduced by each of `config.reduced`.
+def sizes_compared(config: UnsupervisedConfig, progress: float) -> tuple[int, ...]:
+    """The factors by which the compared frames are reduced: 1, and first also those of `config.reduced`.
 
     A term sees as far as its window: what moves by more teaches nothing at full size, but does at a quarter of
     it. Without, a network from nothing stays at zero flow until chance moves it; once it moves, a reduced pixel that
     two motions share only blurs their boundary (docs/training.md, both measured).
     """
+    return (1, *config.reduced) if progress < config.reduced_until else (1,)
+
+
+def photometric_at_sizes(
+    sizes: list[Size], flow: Tensor, visible: Tensor, config: UnsupervisedConfig
+) -> dict[str, Tensor]:
+    """The sums of the photometric terms of all sizes, of a flow and a mask of full size."""
     total: dict[str, Tensor] = {}
-    for factor in (1, *(config.reduced if progress < config.reduced_until else ())):
-        maps = (image, other, flow, visible)
-        one, two, motion, seen = maps if factor == 1 else (F.avg_pool2d(pixels, factor) for pixels in maps)
-        warped = warp(two, motion / factor, padding="border", origin=origin / factor)
-        for name, value in photometric(one, warped, seen, config).items():
+    for factor, image, other, origin in sizes:
+        warped = warp(other, reduced(flow, factor) / factor, padding="border", origin=origin)
+        for name, value in photometric(image, warped, reduced(visible, factor), config).items():
             total[name] = total.get(name, 0) + value
     return total
 
@@ -127,16 +133,17 @@ def unsupervised_loss(
     if not config.full_image_warp:
         crops = Crops.whole(crops.image1, crops.image2)
     size = crops.image1.shape[-2:]
-    both = crops.both_ways()
+    sizes = crops.at_sizes(sizes_compared(config, progress))
+    image = sizes[0][1]
     chosen = list(zip(flows12, flows21, strict=True))[-config.outputs :]
     total: dict[str, Tensor] = {}
     for (flow12, flow21), factor in zip(chosen, sequence_weights(len(chosen), config.gamma), strict=True):
         flow12, flow21 = resize_flow(flow12.float(), size), resize_flow(flow21.float(), size)
         masks = visibility(flow12.detach(), flow21.detach(), crops, config, progress)
         flow = torch.cat([flow12, flow21])
-        terms = photometric_at_sizes(*both, flow, torch.cat(masks), config, progress)
+        terms = photometric_at_sizes(sizes, flow, torch.cat(masks), config)
         if progress < config.smooth_until or config.smooth_until == 1:
-            terms |= smoothness_terms(flow, both[0], config)
+            terms |= smoothness_terms(flow, image, config)
         for name, value in terms.items():
             total[name] = total.get(name, 0) + factor * value
     return total, masks
