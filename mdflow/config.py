@@ -10,6 +10,7 @@ from mdflow.settings import Settings
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Turn = Annotated[int, Field(ge=0)]  # in steps
 Positive = Annotated[float, Field(gt=0)]
 Size = tuple[Count, Count]
 
@@ -246,17 +247,18 @@ class PretrainConfig(RunConfig):
 class DistillConfig(RunConfig):
     """MDFlow's stages 2 and 3, `rounds` times: the teacher teaches the student, the student the teacher.
 
-    teacher_steps and student_steps: steps of a stage in which that one learns; None means `steps`. unsupervised and
-    labels: weights of the photometric and smoothness terms, and of the student's labels, while the teacher (the light
-    network) learns. label_scales: the sizes of the frames, 1 = their own, in which a network looks for its labels.
-    multi_frame: the weight of the student's labels for pixels that the next frame hides, from the frame before (SMURF).
+    teacher_steps and student_steps: steps of a stage in which that one learns; None means `steps`, 0 leaves it out (a
+    student that is ahead already has nothing to learn from its teacher). unsupervised and labels: weights of the
+    photometric and smoothness terms, and of the student's labels, while the teacher (the light network) learns.
+    label_scales: the sizes of the frames, 1 = their own, in which a network looks for its labels. multi_frame: the
+    weight of the student's labels for pixels that the next frame hides, from the frame before (SMURF).
     """
 
     teacher: PartnerConfig = PartnerConfig(name="fastflownet")
     student: PartnerConfig = PartnerConfig(name="raft_small")
     rounds: Count = 1
-    teacher_steps: Count | None = None
-    student_steps: Count | None = None
+    teacher_steps: Turn | None = None
+    student_steps: Turn | None = None
     loss: UnsupervisedConfig = UnsupervisedConfig()
     unsupervised: Weight = 1.0
     labels: Weight = 1.0

@@ -89,6 +89,8 @@ def run(
             ("teacher", teacher, partial(teach_teacher, student, teacher, config), config.teacher_steps),
         ]
         for place, (learner_name, learner, step, steps) in enumerate(turns):
+            if steps == 0:
+                continue
             shift = 1000 * (2 * number + place)  # no turn sees the batches of another again
             previous = learner is student and config.multi_frame > 0
             fit(
@@ -97,7 +99,7 @@ def run(
                 stream=partial(batches, dataset, config, labels=False, shift=shift, previous=previous),
                 examine=examine,
                 config=config,
-                steps=steps or config.steps,
+                steps=config.steps if steps is None else steps,
                 folder=folder,
                 stage=f"round{number}_{learner_name}",
             )

@@ -171,6 +171,18 @@ def test_a_run_stopped_in_either_stage_goes_on_to_the_very_same_weights(tmp_path
                 assert torch.equal(value, found), (stage, name)
 
 
+@pytest.mark.parametrize("idle", ["teacher", "student"])
+def test_a_stage_of_no_steps_is_left_out(tmp_path, idle):
+    networks = {"teacher": Translation(1, 0), "student": Translation(0, 1)}
+    before = {name: network.motion.tolist() for name, network in networks.items()}
+    config = settings(out=tmp_path / "run", **{f"{idle}_steps": 0})
+    distill.run(config, *networks.values(), Pairs(), Pairs(1), open_run(config))
+    learned = {name: network.motion.tolist() != before[name] for name, network in networks.items()}
+    assert learned == {name: name != idle for name in networks}
+    stages = {path.stem.partition("round1_")[2] for path in (tmp_path / "run" / "checkpoints").glob("best_round1_*")}
+    assert stages == {name for name in networks if name != idle}
+
+
 def test_each_turn_sees_other_batches(tmp_path):
     seen = []
 
