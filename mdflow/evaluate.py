@@ -12,7 +12,7 @@ from mdflow.errors import InputError
 from mdflow.inference import Predictor, image_tensor
 from mdflow.metrics import Tallies, summarise, tally
 from mdflow.networks.network import FlowNetwork
-from mdflow.quality import label_free_scores
+from mdflow.quality import guess_error, label_free_scores, middle
 
 AnyPredictor = Predictor | OnnxPredictor
 
@@ -32,7 +32,8 @@ def evaluate(
     """Figures of a network on a dataset of pairs; a bare network is used with the fit "pad".
 
     Keys for pairs with truth: see mdflow.metrics.summarise. Pairs without truth (with `label_free` all) give
-    the means of mdflow.quality.label_free_scores and their number "label_free_pairs". Raises InputError for
+    the means of mdflow.quality.label_free_scores and their number "label_free_pairs", and over those pairs where
+    anything leaves the middle of the frame "hidden", mdflow.quality.guess_error. Raises InputError for
     a flow that does not fit its image, naming the pair, and for an empty dataset.
     """
     return figures_of(evaluate_pairs(network, dataset, label_free, progress))
@@ -58,7 +59,8 @@ def figures_of(results: Iterable[PairResult]) -> dict[str, float]:
     figures = summarise(labelled) if labelled else {}
     if scored:
         figures["label_free_pairs"] = len(scored)
-        figures |= {name: float(np.mean([scores[name] for scores in scored])) for name in scored[0]}
+        names = dict.fromkeys(name for scores in scored for name in scores)
+        figures |= {name: float(np.mean([scores[name] for scores in scored if name in scores])) for name in names}
     return figures
 
 
@@ -76,6 +78,9 @@ def _evaluate_pair(predictor: AnyPredictor, sample: Sample, label_free: bool) ->
     both = predictor.both(image1, image2)
     device = both.flow12.device
     scores = label_free_scores(image1.to(device), image2.to(device), both.flow12, both.flow21)
+    hidden = guess_error(both, predictor.both(middle(image1), middle(image2)))
+    if hidden is not None:
+        scores["hidden"] = hidden
     flow = both.flow12[0].permute(1, 2, 0).cpu().numpy()
     return PairResult(sample.name, tally(flow, sample) if labelled else None, scores)
 

@@ -1,15 +1,21 @@
 """How good a flow is when nobody knows the truth."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from mdflow.geometry import inside_frame, warp
 from mdflow.losses import census, inside_border, masked_mean
-from mdflow.occlusion import forward_backward
+from mdflow.occlusion import forward_backward, visible_inside
+
+if TYPE_CHECKING:
+    from mdflow.inference import BothDirections
 
 CENSUS_RADIUS = 3
 CENSUS_OF_UNRELATED = 28.0
 """Mean census distance of real frames displaced by 50 px: what a pixel costs that nothing explains."""
+CUT = 8  # the middle of a frame begins and ends so great a part of its size from the edges
 
 
 @torch.no_grad()
@@ -44,3 +50,26 @@ def label_free_scores(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Te
 def unexplained(image1: Tensor, image2: Tensor, flow12: Tensor) -> Tensor:
     """The census distance (B,1,H,W), 7×7, that each pixel of image1 (B,3,H,W) keeps from where its flow leads."""
     return census(image1, warp(image2, flow12, padding="border"), CENSUS_RADIUS)
+
+
+def middle(planes: Tensor) -> Tensor:
+    """The middle (B,C,h,w) of images or maps (B,C,H,W), an eighth less at each side."""
+    top, left = (size // CUT for size in planes.shape[-2:])
+    return planes[..., top : planes.shape[-2] - top, left : planes.shape[-1] - left]
+
+
+@torch.no_grad()
+def guess_error(whole: "BothDirections", cut: "BothDirections") -> float | None:
+    """Mean distance in pixels of a network's guesses from what it sees: a judge of hidden motion without labels.
+
+    whole: its flows (B,2,H,W) of two frames; cut: those of the frames' `middle`. What moves out of the middle is hidden
+    in the cut frames alone, so there the flow of the whole frames, where both directions agree, judges the guess. None
+    if nothing moves out. A flow that stands still passes: it is no score to train by.
+    """
+    distances, weights = [], []
+    for flow12, flow21, guess in ((whole.flow12, whole.flow21, cut.flow12), (whole.flow21, whole.flow12, cut.flow21)):
+        seen = middle(flow12)
+        weights.append(middle(visible_inside(flow12, flow21)) * (1 - inside_frame(seen)))
+        distances.append((guess - seen).norm(dim=1, keepdim=True))
+    weight = torch.cat(weights)
+    return float(masked_mean(torch.cat(distances), weight)) if weight.any() else None

@@ -37,6 +37,7 @@ LABEL_FREE = (
     Column("census", "census", ".3f"),
     Column("consistency", "consistency px", ".3f"),
     Column("visible", "visible %", ".2f"),
+    Column("hidden", "hidden px", ".3f"),
 )
 
 Row = tuple[Sequence[str], Mapping[str, float]]

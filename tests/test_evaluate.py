@@ -9,6 +9,7 @@ from mdflow.evaluate import evaluate, evaluate_pairs
 from mdflow.inference import Predictor
 from mdflow.networks import create
 from mdflow.networks.zero import ZeroFlow
+from tests.toy import Translation
 
 
 class Pairs(list):
@@ -37,6 +38,12 @@ def test_pairs_without_truth_get_label_free_scores():
     assert figures["label_free_pairs"] == 1
     assert figures["census"] < 1e-6
     assert figures["visible"] == 100
+
+
+def test_guesses_are_judged_where_anything_leaves_the_middle():
+    pairs = Pairs([sample_of("a", (0, 0), known=False), sample_of("b", (0, 0), known=False)])
+    assert "hidden" not in evaluate(create("zero"), pairs)
+    assert evaluate(Translation(3, 0), pairs)["hidden"] == 0
 
 
 def test_labelled_pairs_get_them_on_request_and_the_same_errors():

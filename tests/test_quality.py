@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mdflow.quality import CENSUS_OF_UNRELATED, label_free_scores
+from mdflow.inference import BothDirections
+from mdflow.quality import CENSUS_OF_UNRELATED, guess_error, label_free_scores, middle
 
 SHIFT = 6
 
@@ -45,3 +46,46 @@ def test_a_closer_flow_scores_better(shifted_pair):
     image1, image2, flow = shifted_pair
     scores = [label_free_scores(image1, image2, share * flow, -share * flow)["score"] for share in (0, 0.5, 0.9, 1)]
     assert scores == sorted(scores, reverse=True)
+
+
+def uniform(dx: float, dy: float, height: int = 48, width: int = 64) -> BothDirections:
+    """One motion everywhere, known to be visible."""
+    flow = torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(1, 2, height, width)
+    return BothDirections(flow, -flow, *[torch.ones(1, 1, height, width)] * 2)
+
+
+def middle_of(whole: BothDirections) -> BothDirections:
+    return BothDirections(*map(middle, whole))
+
+
+def test_the_middle_is_three_quarters_of_a_frame():
+    planes = torch.arange(48.0 * 64).view(1, 1, 48, 64)
+    assert torch.equal(middle(planes), planes[..., 6:42, 8:56])
+
+
+def test_a_guess_that_is_right_has_no_error():
+    whole = uniform(4, -3)
+    assert guess_error(whole, middle_of(whole)) == 0
+
+
+def test_a_guess_that_stands_still_errs_by_the_motion_and_only_what_leaves_the_cut_is_judged():
+    whole = uniform(4, -3)
+    guess = [flow.clone() for flow in middle_of(whole)[:2]]
+    guess[0][..., 3:, :-4] += 100  # these stay inside: they move by 4 to the right and 3 up
+    guess[1][..., :-3, 4:] += 100
+    for flow, rows, columns in ((guess[0], slice(0, 3), slice(-4, None)), (guess[1], slice(-3, None), slice(0, 4))):
+        flow[..., rows, :] = 0
+        flow[..., :, columns] = 0
+    assert guess_error(whole, BothDirections(*guess, *whole[2:])) == pytest.approx(5)
+
+
+def test_without_motion_out_of_the_middle_there_is_nothing_to_guess():
+    whole = uniform(0, 0)
+    assert guess_error(whole, middle_of(whole)) is None
+
+
+def test_what_leaves_the_whole_frame_or_contradicts_itself_is_no_truth():
+    gone = uniform(70, 0)
+    torn = uniform(4, 0)._replace(flow21=uniform(4, 0).flow12)
+    assert guess_error(gone, middle_of(gone)) is None
+    assert guess_error(torn, middle_of(torn)) is None
