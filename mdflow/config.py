@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from mdflow.settings import Settings
 
 Weight = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-Turn = Annotated[int, Field(ge=0)]  # in steps
 Positive = Annotated[float, Field(gt=0)]
 Size = tuple[Count, Count]
 
@@ -48,7 +47,7 @@ class DataConfig(Settings):
     resize: bool = True
     cache: bool = False
     unreadable: Share = 0.01
-    workers: Annotated[int, Field(ge=0)] = 1
+    workers: NonNegativeInt = 1
     synthetic: SyntheticConfig = SyntheticConfig()
 
 
@@ -257,8 +256,8 @@ class DistillConfig(RunConfig):
     teacher: PartnerConfig = PartnerConfig(name="fastflownet")
     student: PartnerConfig = PartnerConfig(name="raft_small")
     rounds: Count = 1
-    teacher_steps: Turn | None = None
-    student_steps: Turn | None = None
+    teacher_steps: NonNegativeInt | None = None
+    student_steps: NonNegativeInt | None = None
     loss: UnsupervisedConfig = UnsupervisedConfig()
     unsupervised: Weight = 1.0
     labels: Weight = 1.0

@@ -1,21 +1,17 @@
 """How good a flow is when nobody knows the truth."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from mdflow.geometry import inside_frame, warp
+from mdflow.inference import BothDirections
 from mdflow.losses import census, inside_border, masked_mean
-from mdflow.occlusion import forward_backward, visible_inside
-
-if TYPE_CHECKING:
-    from mdflow.inference import BothDirections
+from mdflow.occlusion import forward_backward
 
 CENSUS_RADIUS = 3
 CENSUS_OF_UNRELATED = 28.0
 """Mean census distance of real frames displaced by 50 px: what a pixel costs that nothing explains."""
-CUT = 8  # the middle of a frame begins and ends so great a part of its size from the edges
+CUT = 8  # of a frame, one such part is cut off at each side
 
 
 @torch.no_grad()
@@ -59,17 +55,14 @@ def middle(planes: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def guess_error(whole: "BothDirections", cut: "BothDirections") -> float | None:
+def guess_error(whole: BothDirections, cut: BothDirections) -> float | None:
     """Mean distance in pixels of a network's guesses from what it sees: a judge of hidden motion without labels.
 
     whole: its flows (B,2,H,W) of two frames; cut: those of the frames' `middle`. What moves out of the middle is hidden
     in the cut frames alone, so there the flow of the whole frames, where both directions agree, judges the guess. None
     if nothing moves out. A flow that stands still passes: it is no score to train by.
     """
-    distances, weights = [], []
-    for flow12, flow21, guess in ((whole.flow12, whole.flow21, cut.flow12), (whole.flow21, whole.flow12, cut.flow21)):
-        seen = middle(flow12)
-        weights.append(middle(visible_inside(flow12, flow21)) * (1 - inside_frame(seen)))
-        distances.append((guess - seen).norm(dim=1, keepdim=True))
-    weight = torch.cat(weights)
-    return float(masked_mean(torch.cat(distances), weight)) if weight.any() else None
+    flow, visible = torch.cat([whole.flow12, whole.flow21]), torch.cat([whole.visible1, whole.visible2])
+    seen, guess = middle(flow), torch.cat([cut.flow12, cut.flow21])
+    hidden = middle(visible * inside_frame(flow)) * (1 - inside_frame(seen))
+    return float(masked_mean((guess - seen).norm(dim=1, keepdim=True), hidden)) if hidden.any() else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,14 @@ from mdflow.geometry import inside_frame, resize_flow, warp
 from mdflow.losses import masked_mean, sequence_weights
 from mdflow.occlusion import forward_backward, range_map_visibility
 
-Size = tuple[int, Tensor, Tensor, Tensor]  # factor, image, the frame it is looked up in, origin
+
+class Reduced(NamedTuple):
+    """What is compared in smaller frames: an image, the frame it is looked up in, and where it lies there."""
+
+    factor: int
+    image: Tensor
+    other: Tensor
+    origin: Tensor
 
 
 @dataclass(frozen=True)
@@ -35,11 +43,11 @@ class Crops:
         """Frames that were not cut."""
         return cls(image1, image2, image1, image2, image1.new_zeros(len(image1), 2))
 
-    def at_sizes(self, factors: Sequence[int]) -> list[Size]:
+    def at_sizes(self, factors: Sequence[int]) -> list[Reduced]:
         """What is compared, reduced by each factor, both directions in one batch: half as many calls of every term."""
         image, other = torch.cat([self.image1, self.image2]), torch.cat([self.frame2, self.frame1])
         origin = torch.cat([self.origin, self.origin])
-        return [(factor, reduced(image, factor), reduced(other, factor), origin / factor) for factor in factors]
+        return [Reduced(factor, reduced(image, factor), reduced(other, factor), origin / factor) for factor in factors]
 
 
 def reduced(maps: Tensor, factor: int) -> Tensor:
@@ -97,7 +105,7 @@ def sizes_compared(config: UnsupervisedConfig, progress: float) -> tuple[int, ..
 
 
 def photometric_at_sizes(
-    sizes: list[Size], flow: Tensor, visible: Tensor, config: UnsupervisedConfig
+    sizes: list[Reduced], flow: Tensor, visible: Tensor, config: UnsupervisedConfig
 ) -> dict[str, Tensor]:
     """The sums of the photometric terms of all sizes, of a flow and a mask of full size."""
     total: dict[str, Tensor] = {}
@@ -134,7 +142,7 @@ def unsupervised_loss(
         crops = Crops.whole(crops.image1, crops.image2)
     size = crops.image1.shape[-2:]
     sizes = crops.at_sizes(sizes_compared(config, progress))
-    image = sizes[0][1]
+    image = sizes[0].image
     chosen = list(zip(flows12, flows21, strict=True))[-config.outputs :]
     total: dict[str, Tensor] = {}
     for (flow12, flow21), factor in zip(chosen, sequence_weights(len(chosen), config.gamma), strict=True):

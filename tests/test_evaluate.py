@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from toy import Translation
 
 from mdflow.data.sample import Sample
 from mdflow.errors import InputError
@@ -9,7 +10,6 @@ from mdflow.evaluate import evaluate, evaluate_pairs
 from mdflow.inference import Predictor
 from mdflow.networks import create
 from mdflow.networks.zero import ZeroFlow
-from tests.toy import Translation
 
 
 class Pairs(list):

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from mdflow.inference import BothDirections
+from mdflow.occlusion import forward_backward
 from mdflow.quality import CENSUS_OF_UNRELATED, guess_error, label_free_scores, middle
 
 SHIFT = 6
@@ -49,9 +50,14 @@ def test_a_closer_flow_scores_better(shifted_pair):
 
 
 def uniform(dx: float, dy: float, height: int = 48, width: int = 64) -> BothDirections:
-    """One motion everywhere, known to be visible."""
+    """One motion everywhere."""
     flow = torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(1, 2, height, width)
-    return BothDirections(flow, -flow, *[torch.ones(1, 1, height, width)] * 2)
+    return checked(flow, -flow)
+
+
+def checked(flow12: torch.Tensor, flow21: torch.Tensor) -> BothDirections:
+    """The flows with their visibility, as a predictor gives them."""
+    return BothDirections(flow12, flow21, forward_backward(flow12, flow21), forward_backward(flow21, flow12))
 
 
 def middle_of(whole: BothDirections) -> BothDirections:
@@ -86,6 +92,6 @@ def test_without_motion_out_of_the_middle_there_is_nothing_to_guess():
 
 def test_what_leaves_the_whole_frame_or_contradicts_itself_is_no_truth():
     gone = uniform(70, 0)
-    torn = uniform(4, 0)._replace(flow21=uniform(4, 0).flow12)
+    torn = checked(uniform(4, 0).flow12, uniform(4, 0).flow12)
     assert guess_error(gone, middle_of(gone)) is None
     assert guess_error(torn, middle_of(torn)) is None
