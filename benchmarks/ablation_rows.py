@@ -13,7 +13,6 @@ NO_GEOMETRY = {
     "augment.stretch": 0.0,
     "augment.rotation": 0.0,
 }
-SEVERAL = {"label_scales": [0.5, 1.0, 2.0]}
 FORETELL = {"supervised.uncertainty": 0.005}
 
 
@@ -54,11 +53,9 @@ ROWS = (
     Row("6 student: soft weight for τ", STUDENT, {"confidence.quantile": None, "confidence.soft": 10.0}),
     Row("7 student: unsupervised only", ("alone",)),
     Row("7 network: taught by that student", ("alone", "network")),
-    Row("8 network: labelled by its start in several sizes", ("pretrain",), {"labels": 1.0}),
+    Row("8 network: labelled by its start", ("pretrain",), {"labels": 1.0}),
     Row("8 network: and anchored", ("pretrain",), {"labels": 1.0, "anchor": 1.0}),
     Row("8 network: anchored, labels at a fifth of the weight", ("pretrain",), {"labels": 0.2, "anchor": 1.0}),
-    Row("8 student: reliable mask, labels in several sizes", STUDENT, SEVERAL),
-    Row("8 network: one round, labels in several sizes", BOTH, SEVERAL),
     Row("9 student: foretells its error", STUDENT, FORETELL),
     Row("9 network: one round, labels trusted by that", BOTH, FORETELL | {"confidence.deviation": 2.0}),
     Row("9 student: what is hidden, from the frame before", STUDENT, {"multi_frame": 1.0}),

@@ -230,7 +230,7 @@ class PretrainConfig(RunConfig):
 
     self_weight: of the augmentation term (ARFlow), from the share `self_from` of the steps on, with a
     ramp over a tenth of the run. anchor: of the distance from the start's flow where the other frame shows nothing.
-    labels: of the distance from the start's flow where it does, found in frames of several sizes, label_scales.
+    labels: of the distance from the start's flow where it does.
     """
 
     network: NetworkConfig = NetworkConfig()
@@ -240,7 +240,6 @@ class PretrainConfig(RunConfig):
     self_loss: SupervisedConfig = SupervisedConfig()
     anchor: Weight = 0.0
     labels: Weight = 0.0
-    label_scales: tuple[Positive, ...] = (0.5, 1.0, 2.0)
 
 
 class DistillConfig(RunConfig):
@@ -249,8 +248,7 @@ class DistillConfig(RunConfig):
     teacher_steps and student_steps: steps of a stage in which that one learns; None means `steps`, 0 leaves it out (a
     student that is ahead already has nothing to learn from its teacher). unsupervised and labels: weights of the
     photometric and smoothness terms, and of the student's labels, while the teacher (the light network) learns.
-    label_scales: the sizes of the frames, 1 = their own, in which a network looks for its labels. multi_frame: the
-    weight of the student's labels for pixels that the next frame hides, from the frame before (SMURF).
+    multi_frame: the weight of the student's labels for pixels that the next frame hides, from the frame before (SMURF).
     """
 
     teacher: PartnerConfig = PartnerConfig(name="fastflownet")
@@ -261,7 +259,6 @@ class DistillConfig(RunConfig):
     loss: UnsupervisedConfig = UnsupervisedConfig()
     unsupervised: Weight = 1.0
     labels: Weight = 1.0
-    label_scales: tuple[Positive, ...] = (1.0,)
     multi_frame: Weight = 0.0
     supervised: SupervisedConfig = SupervisedConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()

@@ -17,7 +17,6 @@ from mdflow.networks.network import FlowNetwork
 from mdflow.occlusion import visible_inside
 from mdflow.pretrain import cut_crops
 from mdflow.rundir import RunFolder
-from mdflow.scales import AtScales
 from mdflow.training import fit
 from mdflow.uncertainty import sureness
 from mdflow.unsupervised import unsupervised_loss
@@ -31,13 +30,12 @@ def teach_student(
     With config.multi_frame also labels of what the next frame hides, from the frame before (SMURF).
     """
     image1, image2 = batch["image1"], batch["image2"]
-    network = AtScales(teacher, config.label_scales)
-    flow12, flow21 = pseudo_labels(network, image1, image2)
+    flow12, flow21 = pseudo_labels(teacher, image1, image2)
     weight1 = reliable_mask(image1, image2, flow12, flow21, config.confidence)
     weight2 = reliable_mask(image2, image1, flow21, flow12, config.confidence)
     if config.multi_frame:
         visible1 = visible_inside(flow12, flow21)
-        seen_before = hidden_labels(network, batch["image0"], image1, flow12, visible1, batch["known0"])
+        seen_before = hidden_labels(teacher, batch["image0"], image1, flow12, visible1, batch["known0"])
         flow12 = torch.where(seen_before[1] > 0, seen_before[0], flow12)
         weight1 = torch.maximum(weight1, config.multi_frame * seen_before[1])
     coloured = (batch["coloured1"], batch["coloured2"])
@@ -55,7 +53,7 @@ def teach_teacher(
     multi-target learning: it is what gave its best result.
     """
     crops, coloured, geometry = cut_crops(batch, config.augment)
-    labels12, labels21 = pseudo_labels(AtScales(student, config.label_scales), batch["image1"], batch["image2"])
+    labels12, labels21 = pseudo_labels(student, batch["image1"], batch["image2"])
     labels = (geometry.image1(labels12), geometry.image2(labels21))  # a whole-pixel crop leaves a flow as it is
     flows12, flows21 = teacher.both_directions(crops.image1, crops.image2)
     terms, weights = unsupervised_loss(crops, flows12, flows21, config.loss, progress=1.0)

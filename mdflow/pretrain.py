@@ -17,7 +17,6 @@ from mdflow.losses import endpoint_error, masked_mean
 from mdflow.networks.network import FlowNetwork
 from mdflow.occlusion import visible_inside
 from mdflow.rundir import RunFolder
-from mdflow.scales import AtScales
 from mdflow.training import fit
 from mdflow.unsupervised import Crops, unsupervised_loss
 
@@ -45,17 +44,19 @@ def pretrain_step(
     """Photometric and smoothness terms on the clean crops; later also the network's own flow on augmented ones.
 
     The self-supervised term is ARFlow's (Liu et al., CVPR 2020): the flow of the clean pass, masked by its
-    own occlusion, is the label of a second pass over the augmented pair. `start` anchors what is not visible, and
-    labels what is.
+    own occlusion, is the label of a second pass over the augmented pair. `start`, a frozen network, anchors what is not
+    visible, and labels what is.
     """
     crops, coloured, geometry = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
-    if config.anchor and start is not None:
-        terms["anchor"] = config.anchor * anchor_loss(start, crops, (flows12[-1], flows21[-1]), visible)
-    if config.labels and start is not None:
-        teacher = AtScales(start, config.label_scales)
-        terms["labels"] = config.labels * label_loss(teacher, batch, geometry, (flows12[-1], flows21[-1]))
+    if start is not None:
+        known, seen = known_flows(start, batch, geometry)
+        flows = torch.cat([flows12[-1], flows21[-1]]).float()
+        if config.anchor:
+            terms["anchor"] = config.anchor * anchor_loss(known, crops, flows, visible)
+        if config.labels:
+            terms["labels"] = config.labels * label_loss(known, seen, flows)
     ramp = min(max((progress - config.self_from) / SELF_RAMP, 0), 1)
     if config.self_weight and ramp:
         size = crops.image1.shape[-2:]
@@ -65,35 +66,37 @@ def pretrain_step(
     return terms
 
 
-def anchor_loss(start: FlowNetwork, crops: Crops, flows: Pair, visible: Pair) -> Tensor:
+def known_flows(start: FlowNetwork, batch: Batch, geometry: Geometry) -> Pair:
+    """A frozen network's flows of the whole frames, cut to the crops, and where they are visible; flow12 first.
+
+    (2B,2,h,w) and (2B,1,h,w). With fine iterations and whole frames it knows more than the network that learns sees.
+    """
+    flow12, flow21 = pseudo_labels(start, batch["image1"], batch["image2"])
+    visible1, visible2 = visible_inside(flow12, flow21), visible_inside(flow21, flow12)
+    # A whole-pixel crop leaves a flow as it is.
+    flows = torch.cat([geometry.image1(flow12), geometry.image2(flow21)])
+    return flows, torch.cat([geometry.image1(visible1), geometry.image2(visible2)])
+
+
+def anchor_loss(known: Tensor, crops: Crops, flows: Tensor, visible: Pair) -> Tensor:
     """Mean distance, in pixels, from the flow of the start where nothing visible says more, both directions.
 
     Where that flow leaves the frame no photometric term ever speaks, and smoothness alone makes a pixel as slow as its
     neighbours; a start that was taught with labels knows better. What is merely not visible counts less: it may be
     wrong and be mended yet. (Not in MDFlow, which starts from nothing.)
     """
-    with torch.no_grad():
-        known = start.both_directions(crops.image1, crops.image2, last_only=True)
-    known = torch.cat([found[-1].float() for found in known])
     leaves = 1 - inside_frame(known, crops.frame1.shape[-2:], torch.cat([crops.origin, crops.origin]))
     weight = torch.maximum(leaves, HIDDEN * (1 - torch.cat(visible)))
-    flow = resize_flow(torch.cat(flows).float(), crops.image1.shape[-2:])
-    return masked_mean(endpoint_error(flow, known) * weight)
+    return masked_mean(endpoint_error(resize_flow(flows, known.shape[-2:]), known) * weight)
 
 
-def label_loss(teacher: FlowNetwork, batch: Batch, geometry: Geometry, flows: Pair) -> Tensor:
-    """Mean distance, in pixels, from a frozen network's flow of the whole frames where that is visible, both ways.
+def label_loss(known: Tensor, seen: Tensor, flows: Tensor) -> Tensor:
+    """Mean distance, in pixels, from the start's flow where that is visible, both ways.
 
-    The teacher is the start itself: looking at the frames in several sizes it knows more than in one, and the
-    network learns to see that in one. (Not in MDFlow, whose labels come from another network.)
+    The teacher is the start itself, and the network learns to see in a crop what that sees in the whole frame by fine
+    iterations. (Not in MDFlow, whose labels come from another network.)
     """
-    label12, label21 = pseudo_labels(teacher, batch["image1"], batch["image2"])
-    visible1 = visible_inside(label12, label21)
-    visible2 = visible_inside(label21, label12)
-    labels = torch.cat([geometry.image1(label12), geometry.image2(label21)])
-    weight = torch.cat([geometry.image1(visible1), geometry.image2(visible2)])
-    flow = resize_flow(torch.cat(flows).float(), labels.shape[-2:])
-    return masked_mean(endpoint_error(flow, labels) * weight)
+    return masked_mean(endpoint_error(resize_flow(flows, known.shape[-2:]), known) * seen)
 
 
 def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor, Tensor], Geometry]:

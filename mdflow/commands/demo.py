@@ -13,7 +13,6 @@ from mdflow.demo_page.upload import Limits
 from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.inference import Predictor
-from mdflow.scales import AtScales
 from mdflow.training import pick_device
 
 NETWORKS = ("fastflownet", "dis")
@@ -29,11 +28,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a network to choose from, with its checkpoint, a folder of stages that mdflow quantize wrote, an .onnx "
         "file, or 'untrained'; repeat it (default: fastflownet and dis)",
     )
-    parser.add_argument(
-        "--accurate",
-        action="store_true",
-        help="offer each network a second time, looking at the frames in five sizes: slower, more exact",
-    )
     parser.add_argument("--host", default=HOST, help="the address to answer at (default: this machine alone)")
     parser.add_argument("--port", type=int, help="default: the first free one from 7860 on")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
@@ -47,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
     check_numbers(arguments)
     limits = Limits(arguments.megabytes, arguments.seconds, arguments.frames)
     device = pick_device(arguments.device)
-    networks = open_networks(arguments.network or NETWORKS, device, arguments.accurate)
+    networks = open_networks(arguments.network or NETWORKS, device)
     with tempfile.TemporaryDirectory(prefix="mdflow-demo-") as folder:
         serve(Desk(networks, Path(folder), limits, device), arguments.host, arguments.port)
 
@@ -64,11 +58,10 @@ def check_numbers(arguments: argparse.Namespace) -> None:
             )
 
 
-def open_networks(texts: list[str], device: torch.device, accurate: bool = False) -> Networks:
+def open_networks(texts: list[str], device: torch.device) -> Networks:
     """The networks by the name that the page shows: with a checkpoint, NAME and the file's.
 
-    A folder that `mdflow quantize` wrote gives every stage that is in it. accurate: each network that learns also
-    at several sizes of the frames (mdflow.scales).
+    A folder that `mdflow quantize` wrote gives every stage that is in it.
     """
     networks = {}
     for text in texts:
@@ -76,10 +69,7 @@ def open_networks(texts: list[str], device: torch.device, accurate: bool = False
         for shown, checkpoint in checkpoints(name, file):
             network = open_network(name, checkpoint, [])
             ready = network if isinstance(network, OnnxPredictor) else Predictor(network, device=device)
-            shown = text if shown in networks else shown
-            networks[shown] = ready
-            if accurate and isinstance(ready, Predictor) and list(network.parameters()):
-                networks[f"{shown}, accurate"] = Predictor(AtScales(network), device=device)
+            networks[text if shown in networks else shown] = ready
     return networks
 
 

@@ -172,7 +172,6 @@ def measure(arguments: argparse.Namespace, sets: list[tuple[str, str, Dataset]])
             predictor = make_predictor(network, arguments, fit)
             results = list(evaluate_pairs(predictor, dataset, arguments.label_free, progress=True))
             shown = f"{fit} {arguments.size[0]}x{arguments.size[1]}" if arguments.size else fit
-            shown += " in five sizes" if arguments.accurate else ""
             yield Measured(set_name, source, label, shown, results)
 
 

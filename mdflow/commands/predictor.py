@@ -37,7 +37,7 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="of the network, such as iterations=24",
+        help="of the network, such as iterations=24 or fine_iterations=0 (faster)",
     )
     parser.add_argument(
         "--fit", choices=FITS, help="how frames meet the network's stride (docs/evaluation.md); default: pad"
@@ -47,11 +47,6 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
         "--compile",
         action="store_true",
         help="run the network through torch.compile: a minute once for each size, then kept",
-    )
-    parser.add_argument(
-        "--accurate",
-        action="store_true",
-        help="look at the frames in five sizes and keep what explains each pixel best; some 22 times the time",
     )
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="bfloat16: faster, almost as exact")
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
@@ -103,15 +98,11 @@ def make_predictor(
     network: "FlowNetwork | OnnxPredictor", arguments: argparse.Namespace, fit: str = "pad"
 ) -> "Predictor | OnnxPredictor":
     """The network as the flags say; `fit` where --fit is not given."""
-    if arguments.accurate and (arguments.compile or isinstance(network, OnnxPredictor)):
-        raise InputError("--accurate goes with a network as it is, neither with --compile nor with an ONNX file.")
     if isinstance(network, OnnxPredictor):
         return network
     from mdflow.inference import Predictor
-    from mdflow.scales import AtScales
     from mdflow.training import pick_device
 
-    network = AtScales(network) if arguments.accurate else network
     size = tuple(arguments.size) if arguments.size else None
     device = pick_device(arguments.device)
     return Predictor(network, arguments.fit or fit, size, arguments.compile, device, arguments.precision)

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
-from mdflow.geometry import resize_flow, warp
+from mdflow.errors import InputError
+from mdflow.geometry import enlarge, resize_flow, warp
 from mdflow.networks.layers import (
     convolution,
     initialize,
@@ -21,6 +22,7 @@ from mdflow.networks.network import Features, FlowNetwork
 
 RADIUS = 4
 FINEST, COARSEST = 2, 6  # pyramid levels, at 1/4 and 1/64 of the image
+ENLARGED = 2  # the size of the frames at which fine iterations look
 
 
 def center_dense_displacements() -> list[tuple[int, int]]:
@@ -57,15 +59,19 @@ class FastFlowNet(FlowNetwork):
     """FastFlowNet: 1.37 M parameters, head-enhanced pooling pyramid, centre-dense cost volume.
 
     `normalize`: divide features by their statistics before the cost volume (see `normalize_features`);
-    needed to train from scratch, off in the released weights.
+    needed to train from scratch, off in the released weights. `fine_iterations`: as often the finest decoder goes on
+    from the flow on the frames enlarged to twice the size, so at 1/2 of the frame (0 as published); in evaluation
+    alone, since the decoder learns as much without.
     """
 
     stride = 64
     div_flow = 20.0  # the decoders work in units of 20 pixels of the full image
 
-    def __init__(self, normalize: bool = True) -> None:
+    def __init__(self, normalize: bool = True, fine_iterations: int = 0) -> None:
         super().__init__()
-        self.normalize = normalize
+        if fine_iterations < 0:
+            raise InputError(f"The network needs none or more fine iterations, got {fine_iterations}.")
+        self.normalize, self.fine_iterations = normalize, fine_iterations
         self.pconv1_1, self.pconv1_2 = convolution(3, 16, stride=2), convolution(16, 16)
         self.pconv2_1, self.pconv2_2, self.pconv2_3 = (
             convolution(16, 32, stride=2),
@@ -90,39 +96,58 @@ class FastFlowNet(FlowNetwork):
             start_as_bilinear(getattr(self, f"up{level}"))
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
-        """Feature maps of levels 2 to 6, images centred by one scalar mean of the pair (MDFlow's release)."""
-        x = self.pconv1_2(self.pconv1_1(torch.cat([rounded(image) for image in subtract_mean(image1, image2)])))
-        x = self.pconv2_3(self.pconv2_2(self.pconv2_1(x)))
-        levels = [x, self.pconv3_3(self.pconv3_2(self.pconv3_1(x)))]
+        """Feature maps of levels 2 to 6, images centred by one scalar mean of the pair (MDFlow's release).
+
+        For fine iterations also level 2 of the enlarged images.
+        """
+        images = torch.cat(subtract_mean(image1, image2))
+        levels = [self.finest_features(images)]
+        levels.append(self.pconv3_3(self.pconv3_2(self.pconv3_1(levels[0]))))
         while len(levels) <= COARSEST - FINEST:
             levels.append(F.avg_pool2d(levels[-1], 2))
+        if self.fine_iterations and not self.training:
+            levels.append(self.finest_features(enlarge(images, ENLARGED)))
         halves = [level.chunk(2) for level in levels]
         return [half[0] for half in halves], [half[1] for half in halves]
 
+    def finest_features(self, images: Tensor) -> Tensor:
+        """Features at 1/4 of centred images."""
+        x = self.pconv1_2(self.pconv1_1(rounded(images)))
+        return self.pconv2_3(self.pconv2_2(self.pconv2_1(x)))
+
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
-        """Flows at 1/64, 1/32, 1/16, 1/8, 1/4 and full resolution."""
+        """Flows at 1/64, 1/32, 1/16, 1/8, 1/4, those of the fine iterations at 1/2, and full resolution."""
         flow, flows = None, []
         for level in range(COARSEST, FINEST - 1, -1):
-            feature1, feature2 = features1[level - FINEST], features2[level - FINEST]
-            flow = self.estimate_level(level, feature1, feature2, flow)
+            upsampled = None if flow is None else self.upsampled(level, flow)
+            flow = self.estimate_level(level, features1[level - FINEST], features2[level - FINEST], upsampled)
             flows.append(flow * (self.div_flow / 2**level))
-        height, width = flows[-1].shape[-2:]
+        for _ in range(0 if self.training else self.fine_iterations):
+            # A flow is as many times larger on larger frames.
+            start = resize_flow(flow, features1[-1].shape[-2:])
+            flow = self.estimate_level(FINEST, features1[-1], features2[-1], start)
+            flows.append(flow * (self.div_flow / 2**FINEST))
+        height, width = features1[0].shape[-2:]
         flows.append(resize_flow(flows[-1], (height * 2**FINEST, width * 2**FINEST)))
         return flows
 
-    def estimate_level(self, level: int, feature1: Tensor, feature2: Tensor, coarser: Tensor | None) -> Tensor:
-        """The level's flow in units of div_flow, from the flow of the next coarser level."""
-        if coarser is None:
-            upsampled = feature1.new_zeros(feature1.shape[0], 2, *feature1.shape[-2:])
+    def upsampled(self, level: int, coarser: Tensor) -> Tensor:
+        """The flow of the next coarser level at this one's size."""
+        # Flows stay in float32 under autocast: half precision would round 10 px to 0.04 px.
+        with torch.autocast(coarser.device.type, enabled=False):
+            return getattr(self, f"up{level + 1}")(coarser)
+
+    def estimate_level(self, level: int, feature1: Tensor, feature2: Tensor, upsampled: Tensor | None) -> Tensor:
+        """The level's flow in units of div_flow, from that of the next coarser level at this one's size."""
+        if upsampled is None:
+            start = feature1.new_zeros(feature1.shape[0], 2, *feature1.shape[-2:])
             warped2 = feature2
         else:
-            # Flows stay in float32 under autocast: half precision would round 10 px to 0.04 px.
-            with torch.autocast(coarser.device.type, enabled=False):
-                upsampled = getattr(self, f"up{level + 1}")(coarser)
+            start = upsampled
             warped2 = warp(feature2, upsampled * (self.div_flow / 2**level))
         matched1, matched2 = normalize_features(feature1, warped2) if self.normalize else (feature1, warped2)
         cost = local_correlation(matched1, matched2, RADIUS, DISPLACEMENTS)
         cost = F.leaky_relu(cost, 0.1)
         decoder = getattr(self, f"decoder{level}")
-        flow = decoder(joined(cost, getattr(self, f"rconv{level}")(feature1), upsampled)).float()
-        return flow if coarser is None else flow + upsampled
+        flow = decoder(joined(cost, getattr(self, f"rconv{level}")(feature1), start)).float()
+        return flow if upsampled is None else flow + upsampled

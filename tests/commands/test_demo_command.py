@@ -7,7 +7,6 @@ from mdflow.checkpoint import save_network
 from mdflow.commands import demo, main
 from mdflow.errors import InputError
 from mdflow.networks import create
-from mdflow.scales import AtScales
 
 CPU = torch.device("cpu")
 
@@ -25,12 +24,6 @@ def test_networks_are_shown_by_name_and_file(tmp_path):
         save_network(tmp_path / folder / "best.safetensors", create("fastflownet"))
     given = ["dis", f"fastflownet={tmp_path}/a/best.safetensors", f"fastflownet={tmp_path}/b/best.safetensors"]
     assert list(demo.open_networks(given, CPU)) == ["dis", "fastflownet, best", given[2]]
-
-
-def test_accurate_offers_what_learns_a_second_time():
-    found = demo.open_networks(["fastflownet", "dis"], CPU, accurate=True)
-    assert list(found) == ["fastflownet", "fastflownet, accurate", "dis"]
-    assert isinstance(found["fastflownet, accurate"].network, AtScales)
 
 
 def test_a_folder_of_stages_offers_each(tmp_path):

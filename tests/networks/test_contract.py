@@ -11,11 +11,15 @@ from mdflow.networks import NETWORKS, create
 SIZE = (64, 128)
 
 
-@pytest.fixture(params=[name for name in NETWORKS if not name.startswith("deqflow_")])  # the same, only wider
+@pytest.fixture(
+    params=[*(name for name in NETWORKS if not name.startswith("deqflow_")), "fastflownet fine", "raft_small fine"]
+)  # the other sizes of DEQ-Flow are the same, only wider
 def network(request):
     torch.manual_seed(0)
-    iterates = "iterations" in inspect.signature(NETWORKS[request.param]).parameters
-    return create(request.param, **({"iterations": 3} if iterates else {})).eval()
+    name, *fine = request.param.split()
+    iterates = "iterations" in inspect.signature(NETWORKS[name]).parameters
+    options = {"iterations": 3} if iterates else {}
+    return create(name, **options, **({"fine_iterations": 2} if fine else {})).eval()
 
 
 def pair(batch=1, size=SIZE, seed=0):

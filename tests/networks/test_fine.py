@@ -1,0 +1,55 @@
+"""Fine iterations: the same weights go on from the flow on frames of twice the size."""
+
+import numpy as np
+import pytest
+import torch
+
+from mdflow.data.synthetic import Synthetic
+from mdflow.errors import InputError
+from mdflow.inference import Predictor
+from mdflow.networks import create
+from teachers import load
+
+NAMES = ("fastflownet", "raft_small")
+
+
+def test_each_of_rafts_moves_the_flow_by_half_as_much():
+    """Updates of (2,-1) at an eighth of the frame are 16 and 8 px, at a quarter 8 and 4."""
+    network = create("raft_small", iterations=2, fine_iterations=3).eval()
+    with torch.no_grad():
+        network.update.flow[2].weight.zero_()
+        network.update.flow[2].bias.copy_(torch.tensor([2.0, -1.0]))
+        flows = network(*torch.rand(2, 1, 3, 64, 96))
+    assert [flow.shape for flow in flows] == [(1, 2, 64, 96)] * 5
+    for flow, x in zip(flows, (16, 32, 40, 48, 56), strict=True):
+        torch.testing.assert_close(flow, torch.tensor([x, -x / 2]).view(1, 2, 1, 1).expand_as(flow))
+
+
+def test_fastflownets_begin_with_the_flow_so_far():
+    network = create("fastflownet", fine_iterations=2).eval()
+    with torch.no_grad():
+        network.decoder6.conv7.bias.copy_(torch.tensor([0.5, -0.25]))  # in units of 20 px
+        for level in range(2, 7):
+            getattr(network, f"decoder{level}").conv7.weight.zero_()
+        flows = network(*torch.rand(2, 1, 3, 256, 384))
+    assert [flow.shape[-1] for flow in flows] == [6, 12, 24, 48, 96, 192, 192, 384]
+    middle = flows[-1][..., 96:160, 160:224].mean((0, 2, 3))
+    torch.testing.assert_close(middle, torch.tensor([10.0, -5.0]), rtol=1e-4, atol=0)
+    torch.testing.assert_close(flows[-1].mean((2, 3)), 4 * flows[4].mean((2, 3)), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_they_make_the_shipped_networks_more_exact(name):
+    scenes = Synthetic(length=2, size=(128, 192), motion=(1.0, 4.0), seed=11, texture_count=8)
+    errors = []
+    for fine in (0, 1):
+        predict = Predictor(load(name, fine_iterations=fine))
+        flows = [predict(scene.image1, scene.image2) - scene.flow12 for scene in (scenes[0], scenes[1])]
+        errors.append(np.linalg.norm(flows, axis=-1).mean())
+    assert errors[1] < 0.95 * errors[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fewer_than_none_are_refused(name):
+    with pytest.raises(InputError, match="none or more fine"):
+        create(name, fine_iterations=-1)
