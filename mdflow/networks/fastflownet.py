@@ -122,9 +122,9 @@ class FastFlowNet(FlowNetwork):
             upsampled = None if flow is None else self.upsampled(level, flow)
             flow = self.estimate_level(level, features1[level - FINEST], features2[level - FINEST], upsampled)
             flows.append(flow * (self.div_flow / 2**level))
-        for _ in range(0 if self.training else self.fine_iterations):
+        for number in range(0 if self.training else self.fine_iterations):
             # A flow is as many times larger on larger frames.
-            start = resize_flow(flow, features1[-1].shape[-2:])
+            start = flow if number else ENLARGED * self.upsampled(FINEST, flow)
             flow = self.estimate_level(FINEST, features1[-1], features2[-1], start)
             flows.append(flow * (self.div_flow / 2**FINEST))
         height, width = features1[0].shape[-2:]
