@@ -43,7 +43,7 @@ def main() -> None:
     measure(
         f"FastFlowNet, shipped weights; released formulation with {SAMPLER}",
         {"released": torch.no_grad()(lambda: released(*images))},
-        load("fastflownet"),
+        load("fastflownet", fine_iterations=0),
         images,
         arguments.runs,
         arguments.compile,

@@ -84,6 +84,7 @@ class RAFT(FlowNetwork):
     `border`: "constant" mixes in zero flow from beyond the border, as published, "replicate" the border's own.
     `fine_iterations`: as many more with the same weights on the frames enlarged to twice the size, from the flow so
     far (0 as published): small motion becomes as exact as at 1/4 of the frame, large motion stays within reach.
+    Training goes without them unless `fine_training`: they take three times the work of all others.
     """
 
     stride = FACTOR
@@ -101,6 +102,7 @@ class RAFT(FlowNetwork):
         upsampling: str | None = None,
         border: str = "constant",
         fine_iterations: int = 0,
+        fine_training: bool = False,
     ) -> None:
         super().__init__()
         check_choice("size", size, SIZES)
@@ -116,7 +118,7 @@ class RAFT(FlowNetwork):
         check_choice("upsampling", upsampling, UPSAMPLING)
         check_choice("border", border, BORDERS)
         self.hidden, self.radius = parts.hidden, parts.radius
-        self.iterations, self.fine_iterations = iterations, fine_iterations
+        self.iterations, self.fine_iterations, self.fine_training = iterations, fine_iterations, fine_training
         motion = parts.motion(LEVELS * (2 * self.radius + 1) ** 2)
         self.features = parts.encoder(parts.features, "instance")
         self.context = parts.encoder(self.hidden + parts.context, context_norm)
@@ -140,11 +142,15 @@ class RAFT(FlowNetwork):
             image1, image2 = 2 * image1 - 1, 2 * image2 - 1
         images = torch.cat([image1, image2])
         maps = [self.features(images), images]
-        if self.fine_iterations:
+        if self.goes_on():
             enlarged = enlarge(images, ENLARGED)
             maps += [self.features(enlarged), enlarged]
         pairs = [both.chunk(2) for both in maps]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+
+    def goes_on(self) -> bool:
+        """Whether fine iterations follow."""
+        return self.fine_iterations > 0 and (self.fine_training or not self.training)
 
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """A full-resolution flow after each iteration."""
@@ -182,7 +188,7 @@ class RAFT(FlowNetwork):
         correlation = CORRELATIONS[self.correlation]
         for flow, hidden in self.refine(start, features1[:2], features2[:2], self.iterations, correlation):
             yield flow, hidden
-        if self.fine_iterations:
+        if self.goes_on():
             size = features1[2].shape[-2:]
             start = resize_flow(self.upsampling(flow, hidden), size)
             # All pairs of four times the pixels would take 16 times the memory, and most of the time.
