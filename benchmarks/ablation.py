@@ -86,6 +86,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--network", type=Path, default=WEIGHTS / "fastflownet.safetensors", help="the light one's start"
     )
+    parser.add_argument("--network-option", nargs="*", default=[], metavar="KEY=VALUE")
     parser.add_argument(
         "--student", type=Path, default=WEIGHTS / "raft_small.safetensors", help="the strong one's start"
     )
@@ -128,8 +129,11 @@ def run_missing(arguments: argparse.Namespace, results: Path) -> None:
 
 def starts(arguments: argparse.Namespace) -> tuple[FlowNetwork, FlowNetwork]:
     """Both networks as every row begins with them."""
-    options = dict(parse_option(option) for option in arguments.student_option)
-    return load_network(arguments.network).eval(), load_network(arguments.student, **options).eval()
+    options, student_options = (
+        dict(parse_option(option) for option in given) for given in (arguments.network_option, arguments.student_option)
+    )
+    network, student = load_network(arguments.network, **options), load_network(arguments.student, **student_options)
+    return network.eval(), student.eval()
 
 
 def halves(dataset: Dataset) -> tuple[Some, Some]:
