@@ -8,6 +8,7 @@ from mdflow.correlation import local_correlation
 from mdflow.errors import InputError
 from mdflow.geometry import enlarge, resize_flow, warp
 from mdflow.networks.layers import (
+    ENLARGED,
     convolution,
     initialize,
     joined,
@@ -22,7 +23,6 @@ from mdflow.networks.network import Features, FlowNetwork
 
 RADIUS = 4
 FINEST, COARSEST = 2, 6  # pyramid levels, at 1/4 and 1/64 of the image
-ENLARGED = 2  # the size of the frames at which fine iterations look
 
 
 def center_dense_displacements() -> list[tuple[int, int]]:
@@ -105,10 +105,14 @@ class FastFlowNet(FlowNetwork):
         levels.append(self.pconv3_3(self.pconv3_2(self.pconv3_1(levels[0]))))
         while len(levels) <= COARSEST - FINEST:
             levels.append(F.avg_pool2d(levels[-1], 2))
-        if self.fine_iterations and not self.training:
+        if self.fine_steps():
             levels.append(self.finest_features(enlarge(images, ENLARGED)))
         halves = [level.chunk(2) for level in levels]
         return [half[0] for half in halves], [half[1] for half in halves]
+
+    def fine_steps(self) -> int:
+        """How many fine iterations follow: training goes without."""
+        return 0 if self.training else self.fine_iterations
 
     def finest_features(self, images: Tensor) -> Tensor:
         """Features at 1/4 of centred images."""
@@ -122,7 +126,7 @@ class FastFlowNet(FlowNetwork):
             upsampled = None if flow is None else self.upsampled(level, flow)
             flow = self.estimate_level(level, features1[level - FINEST], features2[level - FINEST], upsampled)
             flows.append(flow * (self.div_flow / 2**level))
-        for number in range(0 if self.training else self.fine_iterations):
+        for number in range(self.fine_steps()):
             # A flow is as many times larger on larger frames.
             start = flow if number else ENLARGED * self.upsampled(FINEST, flow)
             flow = self.estimate_level(FINEST, features1[-1], features2[-1], start)

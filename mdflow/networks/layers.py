@@ -9,6 +9,7 @@ from mdflow.geometry import warp
 
 HALF = (torch.bfloat16, torch.float16)
 PIXELS = (1, 2, 3)  # channels and pixels of each item of a batch
+ENLARGED = 2  # the size of the frames at which fine iterations look
 
 
 def convolution(

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid, enlarge, resize_flow
-from mdflow.networks.layers import check_choice, subtract_mean
+from mdflow.networks.layers import ENLARGED, check_choice, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, OnDemand
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
@@ -23,7 +23,6 @@ from mdflow.networks.raft_update import MotionEncoder, UpdateBlock
 from mdflow.networks.upsampling import BORDERS, UPSAMPLING, BilinearUpsampling, ConvexUpsampling
 
 FACTOR = 8  # its maps are at 1/8 of the image
-ENLARGED = 2  # the size of the frames at which fine iterations look
 ALL_PAIRS = 4096  # pixels of an enlarged frame's map up to which all pairs take no more time than windows on demand
 PREPROCESSING = ("symmetric", "centred")
 
