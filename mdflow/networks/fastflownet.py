@@ -60,18 +60,18 @@ class FastFlowNet(FlowNetwork):
 
     `normalize`: divide features by their statistics before the cost volume (see `normalize_features`);
     needed to train from scratch, off in the released weights. `fine_iterations`: as often the finest decoder goes on
-    from the flow on the frames enlarged to twice the size, so at 1/2 of the frame (0 as published). Training goes
-    without them unless `fine_training`: one takes four times the work of all else.
+    from the flow on the frames enlarged to twice the size, so at 1/2 of the frame (0 as published); in evaluation
+    alone, since the decoder learns as much without.
     """
 
     stride = 64
     div_flow = 20.0  # the decoders work in units of 20 pixels of the full image
 
-    def __init__(self, normalize: bool = True, fine_iterations: int = 0, fine_training: bool = False) -> None:
+    def __init__(self, normalize: bool = True, fine_iterations: int = 0) -> None:
         super().__init__()
         if fine_iterations < 0:
             raise InputError(f"The network needs none or more fine iterations, got {fine_iterations}.")
-        self.normalize, self.fine_iterations, self.fine_training = normalize, fine_iterations, fine_training
+        self.normalize, self.fine_iterations = normalize, fine_iterations
         self.pconv1_1, self.pconv1_2 = convolution(3, 16, stride=2), convolution(16, 16)
         self.pconv2_1, self.pconv2_2, self.pconv2_3 = (
             convolution(16, 32, stride=2),
@@ -111,8 +111,8 @@ class FastFlowNet(FlowNetwork):
         return [half[0] for half in halves], [half[1] for half in halves]
 
     def fine_steps(self) -> int:
-        """How many fine iterations follow."""
-        return self.fine_iterations if self.fine_training or not self.training else 0
+        """How many fine iterations follow: training goes without."""
+        return 0 if self.training else self.fine_iterations
 
     def finest_features(self, images: Tensor) -> Tensor:
         """Features at 1/4 of centred images."""

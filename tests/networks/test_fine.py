@@ -48,12 +48,14 @@ def test_they_make_the_shipped_networks_more_exact(name):
     assert errors[1] < 0.95 * errors[0]
 
 
-@pytest.mark.parametrize(("name", "options", "flows"), [("fastflownet", {}, 6), ("raft_small", {"iterations": 2}, 2)])
-def test_training_goes_without_unless_asked_for(name, options, flows):
+def test_training_goes_without_unless_asked_for():
     images = torch.rand(2, 1, 3, 64, 64)
-    network = create(name, fine_iterations=3, **options)
-    assert [len(network.train(mode)(*images)) for mode in (True, False)] == [flows, flows + 3]
-    assert len(create(name, fine_iterations=3, fine_training=True, **options).train()(*images)) == flows + 3
+    counts = {}
+    for name, options in {"fastflownet": {}, "raft_small": {"iterations": 2}}.items():
+        network = create(name, fine_iterations=3, **options)
+        counts[name] = [len(network.train(mode)(*images)) for mode in (True, False)]
+    assert counts == {"fastflownet": [6, 9], "raft_small": [2, 5]}
+    assert len(create("raft_small", iterations=2, fine_iterations=3, fine_training=True).train()(*images)) == 5
 
 
 @pytest.mark.parametrize("name", NAMES)
