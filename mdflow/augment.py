@@ -119,8 +119,8 @@ def flip_matrix(signs: Tensor, size: Tensor) -> Tensor:
     return matrix
 
 
-def erase(image2: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor]:
-    """Up to three boxes of mean colour in image 2 only, and the mask (B,1,H,W) of what is left (SMURF)."""
+def erase(image2: Tensor, config: AugmentConfig) -> Tensor:
+    """Image 2 (B,3,H,W) with up to three boxes of its mean colour (SMURF)."""
     batch, _, height, width = image2.shape
     kept = torch.ones(batch * ranks.count(), 1, height, width)
     for index in range(len(kept)):
@@ -137,7 +137,7 @@ def erase(image2: Tensor, config: AugmentConfig) -> tuple[Tensor, Tensor]:
             ] = 0
     kept = ranks.own(kept).to(image2.device)
     mean = image2.mean(dim=(2, 3), keepdim=True)
-    return image2 * kept + mean * (1 - kept), kept
+    return image2 * kept + mean * (1 - kept)
 
 
 def uniform(count: int, low: float, high: float) -> Tensor:

@@ -12,6 +12,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]
 Size = tuple[Count, Count]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 # Words for weights to start from, where else a file is named.
 UNTRAINED, SHIPPED, AUTO = "untrained", "shipped", "auto"
@@ -23,7 +24,7 @@ class SyntheticConfig(Settings):
     length: Count = 1000
     size: Size = (256, 320)
     motion: tuple[Positive, Positive] = (0.5, 20.0)
-    seed: int = 0
+    seed: Seed = 0
     frames: Annotated[int, Field(ge=2)] = 2
     camera: Share = 0.4
     hard: Share = 0.0
@@ -35,10 +36,10 @@ class SyntheticConfig(Settings):
 class DataConfig(Settings):
     """Where frames come from: paths (each may end in :weight) or "synthetic", and how they reach the network.
 
-    frame: what the loader cuts out, (height, width); resize: first shrink frames so that they just cover
-    it. held_out: what the run is judged on; without it synthetic scenes that it does not see, or its own pairs. cache:
-    keep decoded frames in memory after the first epoch, for sets that fit. unreadable: the share of samples that may
-    be skipped as unreadable before the run stops.
+    frame: what the loader cuts out, (height, width), and never less than the crop; resize: first shrink frames so that
+    they just cover it. held_out: what the run is judged on; without it synthetic scenes that it does not see, or its
+    own pairs. cache: keep decoded frames in memory after the first epoch, for sets that fit. unreadable: the share of
+    samples that may be skipped as unreadable before the run stops.
     """
 
     sources: tuple[str, ...] = ("synthetic",)
@@ -102,7 +103,7 @@ class RunConfig(Settings):
     out: Path = Path("runs/run")
     steps: Count = 1000
     batch_size: Count = 4
-    seed: int = 0
+    seed: Seed = 0
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     deterministic: bool = False
@@ -256,7 +257,7 @@ class DistillConfig(RunConfig):
     rounds: Count = 1
     teacher_steps: NonNegativeInt | None = None
     student_steps: NonNegativeInt | None = None
-    loss: UnsupervisedConfig = UnsupervisedConfig()
+    loss: UnsupervisedConfig = UnsupervisedConfig(reduced=(), mask_from=0.0, forward_backward_from=0.0)
     unsupervised: Weight = 1.0
     labels: Weight = 1.0
     multi_frame: Weight = 0.0

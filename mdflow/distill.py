@@ -18,7 +18,7 @@ from mdflow.occlusion import visible_inside
 from mdflow.pretrain import cut_crops
 from mdflow.rundir import RunFolder
 from mdflow.training import fit
-from mdflow.uncertainty import sureness
+from mdflow.uncertainty import foretelling, sureness
 from mdflow.unsupervised import unsupervised_loss
 
 
@@ -49,14 +49,13 @@ def teach_teacher(
     """Stage 3: the light network learns from the student's labels and, on the clean frames, without labels.
 
     The labels are masked by the light network's own current occlusion, and if asked for weighted by how sure the
-    student is of them (U2Flow). The second term is the paper's
-    multi-target learning: it is what gave its best result.
+    student is of them (U2Flow). The second term is the paper's multi-target learning: it is what gave its best result.
     """
     crops, coloured, geometry = cut_crops(batch, config.augment)
     labels12, labels21 = pseudo_labels(student, batch["image1"], batch["image2"])
     labels = (geometry.image1(labels12), geometry.image2(labels21))  # a whole-pixel crop leaves a flow as it is
     flows12, flows21 = teacher.both_directions(crops.image1, crops.image2)
-    terms, weights = unsupervised_loss(crops, flows12, flows21, config.loss, progress=1.0)
+    terms, weights = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
     terms = {name: config.unsupervised * value for name, value in terms.items()} if config.unsupervised else {}
     if config.confidence.deviation is not None:
         sure1, sure2 = sureness(student, batch["image1"], batch["image2"], config.confidence.deviation)
@@ -76,10 +75,13 @@ def run(
 ) -> None:
     """Let both networks learn in place, in turn, for `config.rounds` rounds; judged by label-free scores.
 
-    InputError if config.multi_frame is set and no pair has a frame before it.
+    InputError if config.multi_frame is set and no pair has a frame before it, or config.confidence.deviation and the
+    student does not foretell its error.
     """
     if config.multi_frame:
         require_previous(dataset, "multi_frame")
+    if config.confidence.deviation is not None:
+        foretelling(student)
     examine = Examiner(held_out, config.score_pairs)
     for number in range(1, config.rounds + 1):
         turns = [

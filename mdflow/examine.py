@@ -49,7 +49,9 @@ class Examiner:
             found.append(figures_of(sample, both))
             if len(rows) < PANEL_ROWS:
                 rows.append(pictures(sample, both))
-        figures = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+        # Where only some pairs have labels, the EPE is the mean of those.
+        names = dict.fromkeys(name for one in found for name in one)
+        figures = {name: float(np.mean([one[name] for one in found if name in one])) for name in names}
         pieces = [[picture for _, picture in row] for row in rows]
         labels = [[label for label, _ in row] for row in rows]
         return Examination(figures, figures["epe" if self.by_labels else "score"], panel(pieces, labels))

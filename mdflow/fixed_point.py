@@ -168,15 +168,15 @@ def implicit_gradient(function: Function, point: Tensor, solver: str, stop: Stop
 def spectral_radius(function: Function, state: Tensor, iterations: int = 75) -> Tensor:
     """Size of the largest eigenvalue of f's Jacobian at `state`, (B,), by power iteration.
 
-    Below 1 plain iteration converges near the state.
+    Below 1 plain iteration converges near the state. It is the mean growth over the later half of the iterations: the
+    leading eigenvalues of a recurrent cell may be a complex pair, which turns the vector as it grows.
     """
     with torch.enable_grad():
         point = state.detach().requires_grad_()
         value = function(point)
-    vector = torch.randn_like(point)
+    vector, growths = torch.randn_like(point), []
     for _ in range(iterations):
         vector = vector / vector.flatten(1).norm(dim=1).view(-1, *[1] * (state.dim() - 1))
-        image = torch.autograd.grad(value, point, vector, retain_graph=True)[0]
-        radius = (image * vector).flatten(1).sum(dim=1).abs()
-        vector = image
-    return radius
+        vector = torch.autograd.grad(value, point, vector, retain_graph=True)[0]
+        growths.append(vector.flatten(1).norm(dim=1))
+    return torch.stack(growths[iterations // 2 :]).log().mean(dim=0).exp()

@@ -46,5 +46,5 @@ def imitation_loss(
     target = geometry.flow12(torch.cat(flows).detach())
     weight = geometry.mask1(torch.cat(weights))
     seen1 = geometry.image1(torch.cat(images))
-    seen2 = torch.cat([erase(half, augment)[0] for half in geometry.image2(torch.cat(images[::-1])).chunk(2)])
+    seen2 = torch.cat([erase(half, augment) for half in geometry.image2(torch.cat(images[::-1])).chunk(2)])
     return judged_loss(network, seen1, seen2, target, weight, config)

@@ -1,5 +1,7 @@
 """What a flow is judged by: per-pixel maps (B,1,H,W), reduced by `masked_mean` alone."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -127,22 +129,30 @@ DISTANCES = {"euclidean": endpoint_error, "l1": l1_error}
 def supervised_loss(flows: list[Tensor], target: Tensor, weight: Tensor, config: SupervisedConfig) -> Tensor:
     """Distance of every flow in the list to a target (B,2,H,W) where weight (B,1,H,W) is set.
 
-    Weighted by `sequence_weights` or config.level_weights, of which InputError is raised if they are not as
-    many as the flows.
+    Weighted by `output_weights`; what `judged` leaves out does not count.
     """
-    if config.largest is not None:
-        weight = weight * (target.norm(dim=1, keepdim=True) < config.largest)
-    factors = config.level_weights or sequence_weights(len(flows), config.gamma)
-    if len(factors) != len(flows):
-        raise InputError(
-            f"loss.level_weights has {len(factors)} weights and the network {len(flows)} flows; "
-            "give one for each, the coarsest first."
-        )
+    weight = judged(target, weight, config)
     total = flows[-1].new_zeros(())
-    for flow, factor in zip(flows, factors, strict=True):
+    for flow, factor in zip(flows, output_weights(len(flows), config), strict=True):
         if factor:
             total = total + factor * flow_loss(flow, target, weight, config)
     return total
+
+
+def judged(target: Tensor, weight: Tensor, config: SupervisedConfig) -> Tensor:
+    """The weight (B,1,H,W) where the target (B,2,H,W) is slower than config.largest."""
+    return weight if config.largest is None else weight * (target.norm(dim=1, keepdim=True) < config.largest)
+
+
+def output_weights(count: int, config: SupervisedConfig) -> Sequence[float]:
+    """What each of `count` flows counts: config.level_weights, InputError if they are not as many, or γ^(n−1−i)."""
+    factors = config.level_weights or sequence_weights(count, config.gamma)
+    if len(factors) != count:
+        raise InputError(
+            f"loss.level_weights has {len(factors)} weights and the network {count} flows; "
+            "give one for each, the coarsest first."
+        )
+    return factors
 
 
 def flow_loss(flow: Tensor, target: Tensor, weight: Tensor, config: SupervisedConfig) -> Tensor:
@@ -154,8 +164,18 @@ def flow_loss(flow: Tensor, target: Tensor, weight: Tensor, config: SupervisedCo
     if config.full_size:
         flow = resize_flow(flow, target.shape[-2:])
     size = flow.shape[-2:]
-    local_target = resize_flow(target, size)
-    local_weight = weight if weight.shape[-2:] == size else F.interpolate(weight, size, mode="area")
+    local_target, local_weight = labels_at(size, target, weight)
     error = DISTANCES[config.distance](flow, local_target) * (target.shape[-1] / size[1]) / config.unit
     error = error if config.exponent == 1 else robust(error, config.exponent)
     return masked_mean(error, local_weight) if config.reduction == "mean" else (error * local_weight).sum() / len(flow)
+
+
+def labels_at(size: tuple[int, int], target: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A target (B,2,H,W) on a grid of `size`, the mean of what weight (B,1,H,W) sets, and how much of that there is.
+
+    Both by one filter, so that pixels not to be judged, unknown or wrong, do not bleed into their neighbours.
+    """
+    if weight.shape[-2:] == size:
+        return target, weight
+    share = F.interpolate(weight, size, mode="bilinear", align_corners=False, antialias=True)
+    return resize_flow(target * weight, size) / share.clamp_min(1e-6), share

@@ -28,10 +28,6 @@ def visible_inside(flow12: Tensor, flow21: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def range_map_visibility(flow21: Tensor, threshold: float | None = None) -> Tensor:
-    """Pixels of frame 1 that some pixel of frame 2 maps to (Wang et al., CVPR 2018).
-
-    Soft, clip(count, 0, 1), or with a threshold count >= threshold (ARFlow uses 0.2).
-    """
-    count = range_map(flow21)
-    return count.clamp(0, 1) if threshold is None else (count >= threshold).to(count.dtype)
+def range_map_visibility(flow21: Tensor) -> Tensor:
+    """How far each pixel of frame 1 is one that pixels of frame 2 map to, at most 1 (Wang et al., CVPR 2018)."""
+    return range_map(flow21).clamp(0, 1)

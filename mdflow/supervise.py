@@ -21,7 +21,7 @@ def supervised_step(network: FlowNetwork, config: SuperviseConfig, batch: Batch)
     geometry = draw_geometry(len(image1), image1.shape[-2:], config.augment, image1.device)
     target = geometry.flow12(batch["flow12"])
     weight = geometry.mask1(batch["valid1"])
-    seen2, _ = erase(geometry.image2(image2), config.augment)
+    seen2 = erase(geometry.image2(image2), config.augment)
     return {"supervised": judged_loss(network, geometry.image1(image1), seen2, target, weight, config.loss)}
 
 

@@ -59,11 +59,14 @@ def fit(
             batch = to_device(next(batches), device)  # before the seed: a loader that starts draws a number
             torch.manual_seed(config.seed * 1_000_003 + number)
             set_rate(optimiser, config.optimiser, number, steps)
+            statistics = [(buffer, buffer.clone()) for buffer in learner.buffers()]
             with precision(config, device):
                 terms = step(batch, number / steps)
             good = update(learner, total(terms), optimiser, config.optimiser.clip)
             if good:
                 average.update(learner, number)
+            else:
+                put_back(statistics)
             watch.step(number, good, batch, average.network)
             finished, last = number + 1, number + 1 == steps
             bar.update()
@@ -214,6 +217,12 @@ def update(learner: FlowNetwork, loss: Tensor, optimiser: torch.optim.Optimizer,
         return False
     optimiser.step()
     return True
+
+
+def put_back(statistics: list[tuple[Tensor, Tensor]]) -> None:
+    """Give buffers, such as batch normalisation's statistics, the values that they had before a step."""
+    for buffer, value in statistics:
+        buffer.copy_(value)
 
 
 def set_rate(optimiser: torch.optim.Optimizer, config: OptimiserConfig, number: int, steps: int) -> None:

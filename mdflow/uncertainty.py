@@ -6,7 +6,7 @@ from torch import Tensor
 from mdflow.config import SupervisedConfig
 from mdflow.errors import InputError
 from mdflow.fitting import pad
-from mdflow.losses import l1_error, masked_mean, sequence_weights, supervised_loss
+from mdflow.losses import judged, l1_error, masked_mean, output_weights, supervised_loss
 from mdflow.networks.network import FlowNetwork
 
 SMALLEST = 0.01  # pixels; the least error that is told apart, or a perfect flow would ask for α = −∞
@@ -23,9 +23,10 @@ def judged_loss(
         return supervised_loss([flow.float() for flow in network(image1, image2)], target, weight, config)
     flows, variances = foretelling(network).estimate_with_uncertainty(*network.encode_pair(image1, image2))
     flows = [flow.float() for flow in flows]
+    seen = judged(target, weight, config)
     own = sum(
-        factor * uncertainty_loss(flow, variance.float(), target, weight)
-        for factor, flow, variance in zip(sequence_weights(len(flows), config.gamma), flows, variances, strict=True)
+        factor * uncertainty_loss(flow, variance.float(), target, seen)
+        for factor, flow, variance in zip(output_weights(len(flows), config), flows, variances, strict=True)
     )
     return supervised_loss(flows, target, weight, config) + config.uncertainty * own
 

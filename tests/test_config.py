@@ -183,3 +183,9 @@ def test_yaml_that_means_mischief_is_refused(tmp_path, text):
         build(PretrainConfig, tmp_path / "a.yaml")
     with pytest.raises(InputError):
         build(PretrainConfig, None, [f"data={text}"])
+
+
+@pytest.mark.parametrize("seed", [-1, 10**14])
+def test_a_seed_that_no_generator_takes_is_refused(seed):
+    with pytest.raises(InputError, match="seed"):
+        build(PretrainConfig, seed=seed)

@@ -8,6 +8,7 @@ from toy import Pairs, Stopped, Translation
 from mdflow import distill
 from mdflow.config import DistillConfig
 from mdflow.distill import teach_student, teach_teacher
+from mdflow.errors import InputError
 from mdflow.imitation import pseudo_labels
 from mdflow.networks import create
 from mdflow.rundir import open_run
@@ -196,3 +197,17 @@ def test_each_turn_sees_other_batches(tmp_path):
     assert len(seen) == 2 * (8 + 6)
     turns = [seen[:6], seen[8:14], seen[14:20], seen[22:28]]
     assert len({tuple(turn) for turn in turns}) == 4
+
+
+def test_labels_by_sureness_need_a_student_that_foretells_before_anything_is_learned(tmp_path):
+    config = settings(out=tmp_path / "run", confidence={"deviation": 1.0})
+    with pytest.raises(InputError, match="does not foretell its error"):
+        distill.run(config, Translation(), Translation(), Pairs(reads=0), Pairs(), open_run(config))
+
+
+def test_smoothness_ends_when_it_is_told_to():
+    config = still(loss={"occlusion": "none", "smooth_until": 0.5})
+    first, second = (
+        teach_teacher(Translation(3, -1), Translation(3, -1), config, batch(), progress) for progress in (0.2, 0.8)
+    )
+    assert set(first) - set(second) == {"smooth1"}

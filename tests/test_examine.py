@@ -68,3 +68,15 @@ def test_the_panel_shows_a_few_pairs():
     assert panel.shape[0] > 64 * PANEL_ROWS
     assert panel.shape[1] > 64 * 6
     assert panel.shape[0] < 64 * (PANEL_ROWS + 2)
+
+
+@pytest.mark.parametrize("labelled_first", [True, False])
+def test_of_pairs_with_and_without_labels_the_error_is_that_of_the_former(labelled_first):
+    class Half(Pairs):
+        def __getitem__(self, index):
+            pair = super().__getitem__(index)
+            return pair if (index == 0) == labelled_first else replace(pair, flow12=None, flow21=None)
+
+    figures = Examiner(Half(), 3)(Translation(2, 3)).figures
+    assert figures["epe"] == pytest.approx(3, rel=1e-4)
+    assert figures["motion"] > 0

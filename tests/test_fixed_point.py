@@ -120,3 +120,10 @@ def test_solvers_equal_those_of_torchdeq(solver, theirs):
         found = solve(function, start, solver, Stop(steps))
         expected = torchdeq.get_solver(theirs)(function, start, max_iter=steps, tol=0.0, stop_mode="abs")
         torch.testing.assert_close(found.state, expected[0])
+
+
+def test_a_pair_of_complex_eigenvalues_has_a_size():
+    """0.9 times a quarter turn: no vector is ever stretched along itself."""
+    turn = torch.tensor([[0.0, 0.9], [-0.9, 0.0]], dtype=torch.float64)
+    radius = spectral_radius(lambda x: x @ turn, torch.zeros(1, 2, dtype=torch.float64))
+    torch.testing.assert_close(radius, torch.tensor([0.9], dtype=torch.float64))

@@ -9,12 +9,14 @@ from pictures import constant_flow, texture
 
 from mdflow.config import SupervisedConfig
 from mdflow.errors import InputError
+from mdflow.geometry import resize_flow
 from mdflow.losses import (
     census,
     charbonnier,
     endpoint_error,
     inside_border,
     l1,
+    labels_at,
     masked_mean,
     robust,
     sequence_weights,
@@ -269,3 +271,21 @@ def test_the_supervised_loss_looks_only_where_it_is_told_to():
     weight[..., :4] = 0
     assert supervised_loss([flow], target, weight, SupervisedConfig()) < 1e-5
     assert supervised_loss([flow], target, 1 - weight, SupervisedConfig()) > 100
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 8])
+def test_what_has_no_weight_does_not_bleed_into_coarse_labels(side):
+    """Right where it counts, whatever the rest of a label says: unknown as zero, or wrong."""
+    torch.manual_seed(0)
+    for share in (0.1, 0.5):
+        weight = (torch.rand(1, 1, 16, 16) < share).float()
+        target = torch.where(weight > 0, constant_flow(8, -4, 16, 16), torch.tensor(60.0))
+        coarse = constant_flow(8 * side / 16, -4 * side / 16, side, side)
+        assert supervised_loss([coarse], target, weight, SupervisedConfig()) < 1e-3
+
+
+def test_coarse_labels_of_dense_ones_are_their_mean():
+    target = torch.randn(1, 2, 16, 24)
+    local, weight = labels_at((4, 6), target, torch.ones(1, 1, 16, 24))
+    torch.testing.assert_close(local, resize_flow(target, (4, 6)))
+    torch.testing.assert_close(weight, torch.ones(1, 1, 4, 6))

@@ -273,3 +273,16 @@ def test_devices_are_named():
     assert pick_device("auto").type in ("cpu", "cuda")
     with pytest.raises(InputError, match="'quantum' cannot be used here; try cpu, cuda or auto"):
         pick_device("quantum")
+
+
+def test_a_step_that_is_not_finite_leaves_no_trace_in_running_statistics(tmp_path):
+    network = Translation(1, 1)
+    network.normalisation = torch.nn.BatchNorm2d(1)
+
+    def step(batch, progress):
+        image = torch.full((1, 1, 4, 4), math.inf if batch["number"] == 2 else 1.0)
+        return {"loss": network.normalisation(image + torch.randn(4)).square().sum() + network.motion.sum()}
+
+    train(tmp_path, network=network, step=step, steps=5)
+    assert network.normalisation.running_mean.isfinite().all()
+    assert network.normalisation.running_var.isfinite().all()

@@ -123,3 +123,9 @@ def test_trained_weights_without_a_head_start_one():
     images = torch.rand(2, 1, 3, 64, 64)
     assert torch.equal(network(*images)[-1], known(*images)[-1])
     assert all((each == 1).all() for each in deviations(network, *images))
+
+
+def test_what_is_too_fast_to_be_judged_is_not_foretold_either():
+    network, target = Foretelling(3, -2, 0), constant_flow(500, 0, *SIZE)
+    config = SupervisedConfig(uncertainty=0.5, largest=400)
+    assert float(judged_loss(network, *pair(), target, torch.ones(1, 1, *SIZE), config).detach()) == 0

@@ -63,6 +63,7 @@ class Frames:
     ) -> None:
         self.dataset, self.data, self.augment, self.seed = dataset, data, augment, seed
         self.labels, self.previous = labels, previous
+        self.size = (max(data.frame[0], augment.crop[0]), max(data.frame[1], augment.crop[1]))
         self.colour = None
 
     def __getitem__(self, place: tuple[int, int]) -> Batch:
@@ -71,7 +72,7 @@ class Frames:
         pair = self.dataset[index]
         if rng.random() < 0.5 and (not self.labels or pair.flow21 is not None):
             pair = reverse(pair)
-        pair = cut(pair, self.data.frame, self.data.resize, rng)
+        pair = cut(pair, self.size, self.data.resize, rng)
         batch = {"image1": planes(pair.image1), "image2": planes(pair.image2)}
         coloured = self.coloured(pair, int(rng.integers(2**31)))
         batch |= {"coloured1": planes(coloured[0]), "coloured2": planes(coloured[1])}
@@ -172,11 +173,18 @@ def scaled(pair: Sample, height: int, width: int) -> Sample:
         if array.dtype == np.uint8:
             changed[field.name] = cv2.resize(array, (width, height), interpolation=images)
         elif array.dtype == bool:
-            nearest = cv2.resize(array.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
-            changed[field.name] = nearest.astype(bool)
-        else:  # nearest, because an unknown pixel must not bleed into its neighbours
-            changed[field.name] = cv2.resize(array, (width, height), interpolation=cv2.INTER_NEAREST) * factor
+            changed[field.name] = nearest(array.astype(np.uint8), (width, height)).astype(bool)
+        else:  # nearest too, because an unknown pixel must not bleed into its neighbours
+            changed[field.name] = nearest(array, (width, height)) * factor
     return replace(pair, **changed)
+
+
+def nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The array at `size` (width, height), of each place the pixel nearest to its centre.
+
+    cv2.INTER_NEAREST takes the pixel at its corner, which moves labels against the image by up to half a pixel.
+    """
+    return cv2.resize(array, size, interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def planes(image: np.ndarray) -> Tensor:

@@ -16,11 +16,6 @@ def runs_of(dataset: Dataset) -> list[range]:
     return [range(index, index + 1) for index in range(len(dataset))]
 
 
-def shuffled(dataset: Dataset, seed: int | Sequence[int], at_once: int = RUNS_AT_ONCE) -> np.ndarray:
-    """The dataset's indices in the order of `groups`, all at once."""
-    return np.concatenate(list(groups(dataset, seed, at_once)))
-
-
 def groups(dataset: Dataset, seed: int | Sequence[int], at_once: int = RUNS_AT_ONCE) -> Iterator[np.ndarray]:
     """A permutation of the dataset's indices, reproducible by seed, piece by piece.
 

@@ -31,4 +31,8 @@ class WithPrevious:
 
     def __getitem__(self, index: int) -> Sample:
         sample, place = self.dataset[index], before(self.dataset, index)
-        return sample if place is None else replace(sample, image0=self.dataset[place].image1)
+        if place is None:
+            return sample
+        image0 = self.dataset[place].image1
+        # Of a pair that turns out to be unreadable another one has been read (Tolerant).
+        return replace(sample, image0=image0) if before(self.dataset, index) == place else sample

@@ -5,6 +5,7 @@ import logging
 import torch
 
 from mdflow.data.order import runs_of
+from mdflow.data.previous import before
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
 
@@ -42,6 +43,11 @@ class Tolerant:
                     self.flags[index] = 1
                     log.warning("skipped: %s", error)
             index = (index + 1) % len(self)
+
+    def before(self, index: int) -> int | None:
+        """The pair whose second frame is the first of this pair, unless one of them was found unreadable."""
+        found = before(self.dataset, index)
+        return None if found is None or self.flags[index] or self.flags[found] else found
 
     def runs(self) -> list[range]:
         """The stretches of indices that lie near one another in a file."""

@@ -78,12 +78,13 @@ class IntegerConvolution(nn.Conv2d):
         return torch.cat([self.weight, self.weight[:, self.fine] / DIGIT], dim=1).float()
 
     def forward(self, x: Tensor) -> Tensor:
-        """The convolution on grids."""
+        """The convolution on grids; in float32 under autocast too, whose half precision is coarser than they are."""
         before, after = self.grids
         scales = weight_scales(self.weight)
         zeros = torch.zeros_like(scales, dtype=torch.int32)
-        weight = torch.fake_quantize_per_channel_affine(self.weight_of_digits, scales, zeros, 0, -127, 127)
-        return after.round(self._conv_forward(self.digits(x, before), weight, self.bias))
+        with torch.autocast(x.device.type, enabled=False):
+            weight = torch.fake_quantize_per_channel_affine(self.weight_of_digits, scales, zeros, 0, -127, 127)
+            return after.round(self._conv_forward(self.digits(x, before), weight, self.bias))
 
     def digits(self, x: Tensor, grid: Grid) -> Tensor:
         """The first digits of all channels, then the second ones of `fine`."""

@@ -84,9 +84,10 @@ class Windows:
     def block_costs(self, queries: Tensor, targets: Tensor, image: Tensor, side: int) -> Tensor:
         """The same for a few tiles."""
         height, width = self.size
-        # A block that lies outside is moved to the margin, where all is zero as well.
+        # A block that lies outside is moved to the margin, where all is zero as well; one that lies nowhere, of a
+        # flow that is not finite, to the origin: its costs are not finite either way.
         bounds = targets.new_tensor([width, height])
-        corner = torch.minimum(self.corner(targets).clamp_min(-self.margin), bounds)
+        corner = torch.minimum(self.corner(targets).nan_to_num().clamp_min(-self.margin), bounds)
         x, y = (corner.long() + self.margin).unbind(1)
         steps = torch.arange(side, device=x.device)
         first = image * self.padded_size[0] * self.padded_size[1] + y * self.padded_size[1] + x

@@ -47,7 +47,7 @@ def stream(start: int = 0, count: int = 4, seed: int = 0, workers: int = 0, **op
     settings = {"frame": (16, 24), "resize": False, "workers": workers}
     data = DataConfig(**(settings | options.pop("data", {})))
     dataset = options.pop("dataset", None) or Noise()
-    augment = AugmentConfig(colour=options.pop("colour", 0.0))
+    augment = AugmentConfig(colour=options.pop("colour", 0.0), crop=options.pop("crop", (16, 16)))
     config = RunConfig(data=data, augment=augment, batch_size=2, seed=seed)
     return list(itertools.islice(batches(dataset, config, start, options.pop("labels", True)), count))
 
@@ -226,3 +226,19 @@ def test_a_process_that_never_closed_its_loader_ends_all_the_same():
     """Its workers ignore SIGTERM, so that Python's own way to end them would wait for ever."""
     done = subprocess.run([sys.executable, "-c", HELD], capture_output=True, text=True, timeout=240, check=False)
     assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr
+
+
+def test_a_crop_larger_than_the_frames_asked_for_is_not_cut_down():
+    batch = stream(count=1, crop=(20, 16))[0]
+    assert batch["image1"].shape[-2:] == (20, 24)
+
+
+@pytest.mark.parametrize("width", [12, 36, 100])
+def test_labels_stay_where_the_picture_is_when_it_shrinks(width):
+    """The nearest pixel to each centre: a ramp, read as labels, is not shifted."""
+    ramp = np.arange(36 * 20, dtype=np.float32).reshape(20, 36) % 36
+    flow = np.stack([ramp, ramp], axis=-1)
+    image = np.zeros((20, 36, 3), np.uint8)
+    small = scaled(Sample("x", image, image, flow), 20, width).flow12[..., 1]
+    centres = (np.arange(width) + 0.5) * 36 / width - 0.5
+    assert abs((small - centres).mean()) < 0.02

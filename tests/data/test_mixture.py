@@ -8,7 +8,7 @@ from conftest import counted, encode
 from torch.utils.data import DataLoader
 
 from mdflow.data import Mixture, open_dataset, open_datasets
-from mdflow.data.order import shuffled
+from mdflow.data.order import groups
 from mdflow.data.sample import Sample
 from mdflow.data.tolerant import Tolerant
 from mdflow.errors import InputError
@@ -51,17 +51,22 @@ def test_bad_weights_are_said():
         Mixture([Numbers(1), Numbers(1)], [1, 0])
 
 
+def order_of(dataset, *options):
+    """The indices of all groups."""
+    return np.concatenate(list(groups(dataset, *options)))
+
+
 def test_the_order_is_a_permutation_that_keeps_runs_together():
     dataset = Mixture([Runs(95, "a"), Numbers(5, "b")], [0.5, 0.5])
-    order = shuffled(dataset, [3, 1], at_once=2)
+    order = order_of(dataset, [3, 1], 2)
     assert sorted(order) == list(range(len(dataset)))
-    assert np.array_equal(order, shuffled(dataset, [3, 1], at_once=2))
-    assert not np.array_equal(order, shuffled(dataset, [3, 2], at_once=2))
+    assert np.array_equal(order, order_of(dataset, [3, 1], 2))
+    assert not np.array_equal(order, order_of(dataset, [3, 2], 2))
     assert len(set(order[order < 95][:20] // 10)) <= 3
 
 
 def test_without_runs_the_order_is_a_full_shuffle():
-    order = shuffled(Numbers(1000), 0)
+    order = order_of(Numbers(1000), 0)
     assert sorted(order) == list(range(1000)) and np.abs(np.diff(order)).mean() > 200
 
 
@@ -73,7 +78,7 @@ def test_sources_are_mixed_with_weights(tmp_path):
     mixture = open_datasets([f"{clips}/a.mp4:0.25", f"{clips}/b.mp4:0.75"])
     assert len(mixture) == 16
     assert sum(sample.name.startswith("0_") for sample in mixture) == 4
-    assert sorted(shuffled(mixture, 0)) == list(range(16))
+    assert sorted(order_of(mixture, 0)) == list(range(16))
     assert type(open_datasets([str(clips)])) is type(open_dataset(clips))
     assert len(open_datasets([str(clips), "synthetic"], length=7)) == 6 + 7
 

@@ -3,13 +3,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdflow.config import AugmentConfig, DataConfig
+from mdflow.commands.training import open_training_data
+from mdflow.config import AugmentConfig, DataConfig, PretrainConfig
 from mdflow.data.batches import Cached, Frames
 from mdflow.data.frames import Frames as FrameFolders
 from mdflow.data.io import write_image
 from mdflow.data.mixture import Mixture
 from mdflow.data.previous import WithPrevious, before, require_previous
 from mdflow.data.synthetic import Synthetic
+from mdflow.data.tolerant import Tolerant
 from mdflow.errors import InputError
 
 
@@ -65,7 +67,8 @@ def test_a_dataset_that_knows_no_order_has_none():
 
 def test_the_loader_says_which_pairs_have_one(tmp_path):
     dataset = WithPrevious(FrameFolders(numbered(tmp_path / "a", 4)))
-    frames = Frames(dataset, DataConfig(frame=(16, 24), resize=False), AugmentConfig(colour=0), 0, False, True)
+    data, augment = DataConfig(frame=(16, 24), resize=False), AugmentConfig(colour=0, crop=(16, 16))
+    frames = Frames(dataset, data, augment, seed=0, labels=False, previous=True)
     for position in range(12):
         batch = frames[position, 1]
         red = {name: int(batch[name][0, 0, 0]) for name in ("image0", "image1", "image2")}
@@ -81,3 +84,17 @@ def test_data_of_single_pairs_is_refused_where_the_frame_before_is_needed():
     with pytest.raises(InputError, match="multi_frame needs; give videos"):
         require_previous(pairs, "multi_frame")
     require_previous(Synthetic(length=1, size=(32, 48), frames=3, texture_count=2), "multi_frame")
+
+
+def test_training_data_know_it_too(tmp_path):
+    """As the verbs open them: tolerant of what cannot be read."""
+    config = PretrainConfig(data={"sources": [str(numbered(tmp_path / "a", 4))], "cache": True})
+    dataset = open_training_data(config)
+    require_previous(dataset, "multi_frame")
+    assert [which(WithPrevious(dataset)[index].image0) for index in range(3)] == [None, 0, 1]
+
+
+def test_what_stands_in_for_an_unreadable_pair_is_nobodys_frame_before(tmp_path):
+    dataset = Tolerant(FrameFolders(numbered(tmp_path / "a", 5)), share=0.9)
+    (tmp_path / "a" / "001.png").write_bytes(b"no picture")
+    assert [which(WithPrevious(dataset)[index].image0) for index in range(2, 4)] == [None, 2]

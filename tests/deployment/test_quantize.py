@@ -138,3 +138,14 @@ def test_the_stages_follow_one_another(tmp_path, capsys):
     assert main([*evaluate, *(word for stage in ("float", "calibration", "qat") for word in ("--stage", stage))]) == 0
     table = capsys.readouterr().out
     assert all(f"lightflow {stage}" in table for stage in ("float", "calibration", "qat"))
+
+
+def test_the_grids_are_those_of_integers_in_mixed_precision_too():
+    torch.manual_seed(0)
+    original, x = nn.Conv2d(16, 8, 3, padding=1), torch.randn(1, 16, 12, 12)
+    layer = IntegerConvolution(original)
+    layer.input_range.copy_(torch.tensor([x.min(), x.max()]))
+    layer.output_range.copy_(torch.tensor([original(x).min(), original(x).max()]))
+    expected = layer(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(x), expected)

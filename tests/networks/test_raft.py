@@ -30,6 +30,16 @@ def test_on_demand_equals_all_pairs_with_gradients(align_corners):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
+def test_a_flow_that_is_not_finite_is_looked_up_as_such():
+    """Training skips the step that comes of it; it must not end there."""
+    points = coordinate_grid(22, 30, torch.device("cpu")).clone()
+    points[..., 5, 7] = torch.nan
+    points[..., 15, 20] = torch.inf
+    costs = OnDemand(*torch.randn(2, 1, 8, 22, 30), 2, True)(points)
+    assert costs.shape[-2:] == (22, 30)
+    assert costs[..., :4, :4].isfinite().all()
+
+
 def test_the_lookup_finds_the_inner_product_at_an_integer_match():
     generator = torch.Generator().manual_seed(0)
     features1, features2 = torch.randn(2, 1, 16, 8, 8, generator=generator)
