@@ -19,7 +19,7 @@ lint: $(READY)
 clean:
 	rm -rf $(VENV) runs/demo
 
-# The constraints pin torch: a looser requirement takes gigabytes of CUDA libraries on a machine without a GPU.
+# Which build of torch the pinned version is, with CUDA or for the CPU alone, the package index decides.
 $(READY): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'

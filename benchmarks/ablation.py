@@ -1,7 +1,7 @@
 """What each part of the method is worth: rows of equal steps from one start, each seed a line of JSON, then a table.
 
-python -m benchmarks.ablation -o OUT [--network FILE] [--student FILE] [--footage ROOT] [--steps 120] [--seeds 0 1 2] \
-    [--size 128x192] [--rows 1 3] [--test NAME=ROOT ...] [--table]
+python -m benchmarks.ablation -o OUT --footage ROOT [--network FILE] [--student FILE] [--steps 120] [--seeds 0 1 2] \
+    [--size 128x192] [--rows "1 network" "3 student"] [--test NAME=ROOT ...] [--table]
 
 Both networks start from the shipped weights, or from files, and learn from the frames of the first half of the footage,
 never from its labels. OUT/results.jsonl keeps what is done: the same command goes on where it stopped.
@@ -39,10 +39,6 @@ from mdflow.rundir import open_run
 from mdflow.settings import build
 from mdflow.training import fit
 from teachers import WEIGHTS
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-FOOTAGE = SHARED / "Rendered"
-TESTS = [f"real={SHARED}/Middlebury", f"real={SHARED}/Sintel"]
 
 
 class Some:
@@ -90,17 +86,15 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--student", type=Path, default=WEIGHTS / "raft_small.safetensors", help="the strong one's start"
     )
-    parser.add_argument(
-        "--student-option", nargs="*", default=["iterations=6", "uncertainty=true"], metavar="KEY=VALUE"
-    )
-    parser.add_argument("--footage", default=str(FOOTAGE), help="a labelled set: half of it to learn from, all to test")
+    parser.add_argument("--student-option", nargs="*", default=["uncertainty=true"], metavar="KEY=VALUE")
+    parser.add_argument("--footage", required=True, help="a labelled set: half of it to learn from, all to test")
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=120, help="of every row")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--size", type=parse_size, default=[128, 192], metavar="HxW")
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--pairs", type=int, default=32, help="pairs of a test set at most")
-    parser.add_argument("--test", nargs="+", default=TESTS, metavar="NAME=ROOT", help="labelled sets to measure on")
+    parser.add_argument("--test", nargs="+", default=[], metavar="NAME=ROOT", help="labelled sets to measure on")
     parser.add_argument("--rows", nargs="+", default=[""], help="only rows whose names start so")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     return parser.parse_args()

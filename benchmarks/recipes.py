@@ -22,7 +22,6 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
-CHAIRS = ROOT.parent / "shared" / "data" / "FlyingChairs"
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,11 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, required=True)
     parser.add_argument("--networks", nargs="+", choices=RECIPES, default=list(RECIPES))
     parser.add_argument("--rate", type=float, default=4e-4, help="the largest learning rate of all recipes")
-    parser.add_argument("--chairs", type=Path, default=CHAIRS)
+    parser.add_argument("--chairs", type=Path, metavar="ROOT", help="FlyingChairs, to measure on too")
     parser.add_argument("--picture", type=Path, default=ROOT / "docs" / "recipes.png")
     arguments = parser.parse_args()
     sources = {"synthetic": "synthetic"}
-    if arguments.chairs.exists():
+    if arguments.chairs:
         sources["FlyingChairs sample"] = str(arguments.chairs)
     curves = {}
     for label, source in sources.items():

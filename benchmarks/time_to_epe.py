@@ -1,6 +1,6 @@
 """Time to accuracy: how long training on unlabelled frames takes to an EPE, against the plain eager training.
 
-python benchmarks/time_to_epe.py --test ../shared/data/Rendered --target 6.0 [--data VIDEOS ...] [--init FILE]
+python benchmarks/time_to_epe.py --test ROOT --target 6.0 [--data VIDEOS ...] [--init FILE]
 
 All ways start from the same weights, see the same batches in the same order and take the same optimiser; the loss is
 one formula (census 7×7, first-order smoothness, forward-backward masks). Plain: each direction a pass of its own, the

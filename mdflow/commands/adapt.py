@@ -59,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Adapt, then write network.safetensors and report.html into the run folder."""
+    refuse_what_has_no_effect(arguments)
     tests = {root: open_labelled(root) for root in arguments.judge}
     clips, roots = divided(arguments.sources)
     kinds = [PretrainConfig, DistillConfig] if arguments.rounds else [PretrainConfig]
@@ -88,6 +89,21 @@ def run(arguments: argparse.Namespace) -> None:
     before, after = candidates[0].figures["score"], result.figures["score"]
     print(f"The result is '{result.name}': label-free score {before:.2f} at the start, {after:.2f} now.")
     print(f"Wrote {arguments.out}/network.safetensors and report.html.")
+
+
+def refuse_what_has_no_effect(arguments: argparse.Namespace) -> None:
+    """Raise InputError for settings of rounds that are not asked for, and for folders of stages."""
+    keys = [setting.partition("=")[0] for setting in arguments.set]
+    if "out" in keys:
+        raise InputError("The stages have folders of their own in -o; leave out --set out.")
+    if arguments.rounds:
+        return
+    given = {"--student": arguments.student, "--student-init": arguments.student_init}
+    flags = [flag for flag, value in given.items() if value]
+    foreign = [not belongs(setting, PretrainConfig) for setting in arguments.set]
+    flags += [f"--set {key}" for key, other in zip(keys, foreign, strict=True) if other]
+    if flags:
+        raise InputError(f"{', '.join(flags)} has an effect in rounds alone; add --rounds 1 or more, or leave it out.")
 
 
 def student_start(arguments: argparse.Namespace) -> str:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mdflow.commands.predictor import (
     STAGES,
@@ -19,11 +20,15 @@ from mdflow.commands.training import HELD_OUT_SEED
 from mdflow.data import DATASETS, open_dataset, recognise
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
+from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.evaluate import PairResult, evaluate_pairs, figures_of
 from mdflow.metrics import HOW_AVERAGED
 from mdflow.report import ERRORS, LABEL_FREE, REGIONS, figure_table
 from mdflow.submission import SUBMISSIONS, write_submission
+
+if TYPE_CHECKING:
+    from mdflow.inference import Predictor
 
 ROOTS = ("sintel", "kitti2015", "kitti2012", "chairs", "middlebury", "hd1k", "spring")
 FITS_OF_SETS = {"kitti2015": "pad-bottom", "kitti2012": "pad-bottom"}
@@ -125,12 +130,14 @@ def chosen_sets(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Datas
     if pairs:
         yield "synthetic", "synthetic", DATASETS["synthetic"](length=pairs, seed=HELD_OUT_SEED)
     for source in (source for source in arguments.data if source != "synthetic"):
-        name, _, root = source.partition("=") if "=" in source else (None, None, source)
-        yield from sets_at(name or recognise_source(root), root)
+        name, _, root = source.partition("=")
+        named = name in DATASETS  # else the = is one of an option behind the path
+        yield from sets_at(name, root) if named else sets_at(recognise_source(source), source)
 
 
-def recognise_source(path: str) -> str:
-    """The name of the dataset at a path."""
+def recognise_source(source: str) -> str:
+    """The name of the dataset at a path, behind which options may stand."""
+    path = source.partition("?")[0]
     if not Path(path).exists():
         raise InputError(f"'{path}' does not exist; expected a data set's root, a video, or a folder of frames.")
     return recognise(Path(path))
@@ -171,8 +178,14 @@ def measure(arguments: argparse.Namespace, sets: list[tuple[str, str, Dataset]])
         for label, network in networks:
             predictor = make_predictor(network, arguments, fit)
             results = list(evaluate_pairs(predictor, dataset, arguments.label_free, progress=True))
-            shown = f"{fit} {arguments.size[0]}x{arguments.size[1]}" if arguments.size else fit
-            yield Measured(set_name, source, label, shown, results)
+            yield Measured(set_name, source, label, shown_fit(predictor, fit, arguments.size), results)
+
+
+def shown_fit(predictor: "Predictor | OnnxPredictor", fit: str, size: list[int] | None) -> str:
+    """How frames met the network, in words; an exported file pads by itself."""
+    if isinstance(predictor, OnnxPredictor):
+        return "pad (in the file)"
+    return f"{fit} {size[0]}x{size[1]}" if size else fit
 
 
 def report(measured: list[Measured], per_pair: bool) -> str:
@@ -226,7 +239,7 @@ def as_json(measured: list[Measured], per_pair: bool) -> dict[str, object]:
 
 def submit(arguments: argparse.Namespace) -> None:
     """Write the submission of each benchmark whose root is given."""
-    roots = {name: getattr(arguments, name)[0] for name in SUBMISSIONS if getattr(arguments, name)}
+    roots = submission_roots(arguments)
     networks = list(chosen_networks(arguments))
     if not roots or len(networks) > 1:
         flags = " ".join(f"--{name} ROOT" for name in SUBMISSIONS)
@@ -237,3 +250,15 @@ def submit(arguments: argparse.Namespace) -> None:
     for benchmark, root in roots.items():
         predictor = make_predictor(network, arguments, FITS_OF_SETS.get(benchmark, "pad"))
         print(f"Wrote {write_submission(predictor, benchmark, Path(root), arguments.submission)}.")
+
+
+def submission_roots(arguments: argparse.Namespace) -> dict[str, str]:
+    """The root of each benchmark to submit to; InputError for two of one, or flags that have no effect here."""
+    given = {name: getattr(arguments, name) for name in SUBMISSIONS if getattr(arguments, name)}
+    if any(len(roots) > 1 for roots in given.values()):
+        raise InputError("A submission is of one root of a benchmark; give each once.")
+    unused = {"--json": arguments.json, "--label-free": arguments.label_free, "--per-pair": arguments.per_pair}
+    flags = [flag for flag, value in (unused | {"--data": arguments.data}).items() if value]
+    if flags:
+        raise InputError(f"A submission measures nothing; leave out {', '.join(flags)}.")
+    return {name: roots[0] for name, roots in given.items()}

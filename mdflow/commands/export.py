@@ -26,11 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the network")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the .onnx file")
     parser.add_argument("--size", type=parse_size, default=SIZE, metavar="HxW", help="of the images (448x1024)")
+    parser.add_argument("--dynamic", action="store_true", help="take images of any size; exporting takes some minutes")
     parser.add_argument(
-        "--dynamic", action="store_true", help="take images of any size; exporting takes a minute or two"
-    )
-    parser.add_argument(
-        "--images", choices=sorted(WHITE), default="uint8", help="what it takes: 0..255, or 0..1 (uint8)"
+        "--images", choices=sorted(WHITE), default="uint8", help="what it takes: float is 0..1, uint8 0..255 (uint8)"
     )
     parser.add_argument("--int8", action="store_true", help="in integers; --checkpoint is a file of mdflow quantize")
     parser.add_argument("--data", metavar="PATH", default="synthetic", help="images to check the file on")

@@ -1,4 +1,4 @@
-"""Any dataset or videos in one memory-mapped file that every command takes in their place."""
+"""Any dataset or videos in one memory-mapped file that is taken wherever --data is."""
 
 import argparse
 import time

@@ -75,7 +75,9 @@ def choose_predictor(arguments: argparse.Namespace) -> "Predictor | OnnxPredicto
     if bool(arguments.onnx) == bool(arguments.network):
         raise InputError("Give either --network NAME or --onnx FILE.")
     if arguments.onnx:
-        return OnnxPredictor(arguments.onnx)
+        if arguments.checkpoint or arguments.stage:
+            raise InputError("An ONNX file has its weights; leave out --checkpoint and --stage.")
+        return make_predictor(OnnxPredictor(arguments.onnx), arguments)
     checkpoint = stage_file(arguments.checkpoint, arguments.stage)
     return make_predictor(open_network(arguments.network, checkpoint, arguments.option), arguments)
 

@@ -97,8 +97,9 @@ def stage_file(folder: str | None, stage: str | None) -> str | None:
 def make_predictor(
     network: "FlowNetwork | OnnxPredictor", arguments: argparse.Namespace, fit: str = "pad"
 ) -> "Predictor | OnnxPredictor":
-    """The network as the flags say; `fit` where --fit is not given."""
+    """The network as the flags say; `fit` where --fit is not given. An ONNX file pads, whatever the set's fit is."""
     if isinstance(network, OnnxPredictor):
+        refuse_flags_of_networks(arguments)
         return network
     from mdflow.inference import Predictor
     from mdflow.training import pick_device
@@ -106,6 +107,23 @@ def make_predictor(
     size = tuple(arguments.size) if arguments.size else None
     device = pick_device(arguments.device)
     return Predictor(network, arguments.fit or fit, size, arguments.compile, device, arguments.precision)
+
+
+def refuse_flags_of_networks(arguments: argparse.Namespace) -> None:
+    """Raise InputError if a flag was given that an ONNX file, where all is settled, cannot follow."""
+    given = {
+        "--option": arguments.option,
+        "--fit": arguments.fit not in (None, "pad"),
+        "--size": arguments.size,
+        "--compile": arguments.compile,
+        "--precision": arguments.precision != PRECISIONS[0],
+        "--device": arguments.device not in ("auto", "cpu"),
+    }
+    flags = [flag for flag, value in given.items() if value]
+    if flags:
+        raise InputError(
+            f"An ONNX file runs as it was exported, with the fit pad on the processor; leave out {', '.join(flags)}."
+        )
 
 
 def parse_size(text: str) -> list[int]:

@@ -92,3 +92,12 @@ def test_without_rounds_all_steps_are_pretraining(tmp_path, frames, capsys):
 def test_the_start_is_the_shipped_network(tmp_path, frames, capsys):
     assert main(["adapt", str(frames), "-o", str(tmp_path / "run"), *SMALL, "--init", "shipped"]) == 0
     assert "fastflownet starts from the shipped weights" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "flags", [["--student", "raft"], ["--student-init", "untrained"], ["--set", "student_steps=3"], ["--set", "out=x"]]
+)
+def test_what_would_have_no_effect_is_refused(tmp_path, frames, capsys, flags):
+    assert main(["adapt", str(frames), "-o", str(tmp_path / "run"), *flags]) == 2
+    assert "leave" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

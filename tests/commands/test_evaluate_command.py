@@ -1,3 +1,4 @@
+import argparse
 import json
 
 import cv2
@@ -5,7 +6,11 @@ import numpy as np
 import pytest
 
 from mdflow.commands import main
+from mdflow.commands.evaluate import shown_fit
+from mdflow.commands.predictor import add_predictor_arguments, make_predictor
 from mdflow.data.io import write_flow, write_image
+from mdflow.deployment.runtime import OnnxPredictor
+from mdflow.errors import InputError
 
 
 @pytest.fixture
@@ -97,3 +102,26 @@ def test_submission_writes_archives_for_the_given_roots(tmp_path, capsys):
     assert main([*command, "--submission", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "kitti2015.zip").exists()
     assert "kitti2015.zip" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [["--json", "f.json"], ["--label-free"], ["--data", "x"], ["--kitti2015", "other"]])
+def test_a_submission_takes_nothing_that_has_no_effect(tmp_path, capsys, more):
+    command = ["evaluate", "--network", "zero", "--kitti2015", "root", "--submission", str(tmp_path / "out"), *more]
+    assert main(command) == 2
+    assert "submission" in capsys.readouterr().err
+
+
+def test_options_may_stand_behind_the_path_of_other_data(sintel, capsys):
+    assert main(["evaluate", "--network", "zero", "--data", f"{sintel}?render=final"]) == 0
+    assert "sintel" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [["--fit", "resize", "--size", "64x64"], ["--option", "x=1"], ["--compile"]])
+def test_an_onnx_file_is_asked_for_nothing_that_it_cannot_do(flags):
+    parser = argparse.ArgumentParser()
+    add_predictor_arguments(parser)
+    exported = OnnxPredictor.__new__(OnnxPredictor)
+    assert make_predictor(exported, parser.parse_args(["--fit", "pad"]), "pad-bottom") is exported
+    assert shown_fit(exported, "pad-bottom", None) == "pad (in the file)"
+    with pytest.raises(InputError, match=rf"leave out {flags[0]}"):
+        make_predictor(exported, parser.parse_args(flags))
