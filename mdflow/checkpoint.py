@@ -41,7 +41,10 @@ def restore(
 ) -> FlowNetwork:
     """The network of what read_network gave; `options` replace recorded ones. InputError if the weights do not fit."""
     options = {**recorded, **options}
-    network = create(name, **options)
+    try:
+        network = create(name, **options)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"'{path}' names options with which there is no '{name}': {error}.") from error
     fit_weights(network, state if options == recorded else network.grown(state), path)
     return network
 
@@ -62,6 +65,8 @@ def read_network(path: Path) -> tuple[str, dict[str, object], dict[str, Tensor]]
         options = json.loads(description["options"])
     except ValueError as error:
         raise InputError(f"'{path}' has options that cannot be read; expected a file written by mdflow.") from error
+    if not isinstance(options, dict):
+        raise InputError(f"'{path}' has options that cannot be read; expected a file written by mdflow.")
     return description["network"], options, state
 
 

@@ -65,7 +65,7 @@ def figures_of(sample: Sample, both: BothDirections) -> dict[str, float]:
     images = [image_tensor(image) for image in (sample.image1, sample.image2)]
     flows = (image_planes(flow) for flow in (both.flow12, both.flow21))
     figures = label_free_scores(*images, *flows) | {"speed": float(np.linalg.norm(both.flow12, axis=-1).mean())}
-    if sample.flow12 is not None:
+    if sample.flow12 is not None and sample.known1.any():
         known = sample.known1
         figures["epe"] = float(endpoint_error(both.flow12, sample.flow12)[known].mean())
         figures["motion"] = figures["epe_zero"] = float(np.linalg.norm(sample.flow12, axis=-1)[known].mean())
@@ -83,7 +83,7 @@ def pictures(sample: Sample, both: BothDirections) -> list[tuple[str, np.ndarray
         (f"flow, full colour {largest:.1f} px", flow_to_colour(both.flow12, largest)),
         ("occluded", occlusion_image(both.visible1)),
     ]
-    if sample.flow12 is not None:
+    if sample.flow12 is not None and sample.known1.any():
         known = sample.known1
         error = endpoint_error(both.flow12, np.where(known[..., None], sample.flow12, 0))
         row.append(("truth", flow_to_colour(sample.flow12, largest, known)))

@@ -68,7 +68,9 @@ class VideoFile:
         self.path = path
         with self._says_why_not():
             path.open("wb").close()  # FFmpeg itself would notice at the first frame only
-            self.container = av.open(str(path), "w")
+            self.container = av.open(
+                str(path.absolute()), "w"
+            )  # FFmpeg takes what stands before a colon for a protocol
         self.stream = self.container.add_stream("libx264", Fraction(rate).limit_denominator(1001))
         self.stream.options = {"crf": "18"}
         self.stream.pix_fmt = "yuv420p"

@@ -62,9 +62,9 @@ ROWS = [
     (f"{PREDICT} --option iterations=[ a.png b.png -o out", r"'iterations=\[' cannot be read; expected KEY=VALUE"),
     (
         "predict --network raft --checkpoint untrained --option iterations=many a.png b.png -o out",
-        r"'raft' cannot be made with iterations=many",
+        r"option iterations=many of 'raft' is no whole number",
     ),
-    (f"{PREDICT} --fit resize --size 0x0 a.png b.png -o out", r"size 0x0 is no multiple .* give for example 1x1"),
+    (f"{PREDICT} --fit resize --size 0x0 a.png b.png -o out", r"'0x0' is no size; expected HEIGHTxWIDTH"),
     (f"{PREDICT} --size 64 a.png b.png -o out", r"argument --size: '64' is no size; expected HEIGHTxWIDTH"),
     (f"{PREDICT} --size 64x64 a.png b.png -o out", r"size goes with the fit 'resize'"),
     (

@@ -91,3 +91,10 @@ def test_what_does_not_fit_is_listed(tmp_path, network):
         "pconv1_1.0.bias (3,) instead of (16,)",
     ):
         assert part in str(error.value)
+
+
+@pytest.mark.parametrize("options", ["[]", "5", '{"iterations": "x"}'])
+def test_options_that_make_no_network_are_said(tmp_path, options):
+    save_file({}, tmp_path / "odd.safetensors", {"network": "raft", "options": options})
+    with pytest.raises(InputError, match="option"):
+        load_network(tmp_path / "odd.safetensors")

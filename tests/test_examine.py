@@ -80,3 +80,12 @@ def test_of_pairs_with_and_without_labels_the_error_is_that_of_the_former(labell
     figures = Examiner(Half(), 3)(Translation(2, 3)).figures
     assert figures["epe"] == pytest.approx(3, rel=1e-4)
     assert figures["motion"] > 0
+
+
+def test_a_pair_of_which_nothing_is_known_does_not_count():
+    class Once(Pairs):
+        def __getitem__(self, index):
+            pair = super().__getitem__(index)
+            return pair if index else replace(pair, valid1=np.zeros(pair.flow12.shape[:2], bool))
+
+    assert Examiner(Once(), 3, by_labels=True)(Translation(2, 3)).score == pytest.approx(3, rel=1e-4)

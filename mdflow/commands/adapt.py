@@ -21,6 +21,7 @@ from mdflow.data.curated import PAIRS_FILE, extract
 from mdflow.data.files import list_folders, list_images
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
+from mdflow.data.videos import list_videos
 from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
@@ -123,8 +124,9 @@ def divided(sources: list[str]) -> tuple[list[Path], list[str]]:
         path = Path(source)
         if path.is_dir() and recognise(path) not in UNLABELLED:
             roots.append(source)
-        elif path.is_dir() and (folders := [folder for folder in list_folders(path) if list_images(folder)]):
-            clips += folders
+        elif path.is_dir() and not list_images(path):
+            folders = [folder for folder in list_folders(path) if list_images(folder)]
+            clips += folders + (list_videos(path) if folders else clips_of(path))
         else:
             clips += clips_of(path)
     return clips, roots

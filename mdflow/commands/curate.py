@@ -1,6 +1,7 @@
 """Choose what of videos is worth learning from: shots, without what is blank, still or repeated."""
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Curate, write frames, pairs, reports and contact sheets, and print the figures."""
     low, high = arguments.motion
-    if not 0 <= low < high or arguments.largest_step < 1:
+    if not 0 <= low < high < math.inf or arguments.largest_step < 1:
         raise InputError(f"The range of motion {low} to {high} or the largest step is wrong; expected 0 <= LOW < HIGH.")
     require_new(arguments.out)
     rules = replace(Rules(), motion=(low, high), largest_step=arguments.largest_step)

@@ -17,7 +17,7 @@ from mdflow.commands.predictor import (
     stage_file,
 )
 from mdflow.commands.training import HELD_OUT_SEED
-from mdflow.data import DATASETS, open_dataset, recognise
+from mdflow.data import DATASETS, for_source, open_dataset, recognise, split_options
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
 from mdflow.deployment.runtime import OnnxPredictor
@@ -130,6 +130,10 @@ def chosen_sets(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Datas
     if pairs:
         yield "synthetic", "synthetic", DATASETS["synthetic"](length=pairs, seed=HELD_OUT_SEED)
     for source in (source for source in arguments.data if source != "synthetic"):
+        if split_options(source)[0] == "synthetic":
+            unseen = for_source(source, {"length": SYNTHETIC_PAIRS, "seed": HELD_OUT_SEED})
+            yield "synthetic", source, open_dataset(source, **unseen)
+            continue
         name, _, root = source.partition("=")
         named = name in DATASETS  # else the = is one of an option behind the path
         yield from sets_at(name, root) if named else sets_at(recognise_source(source), source)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mdflow.commands.predictor import open_network, parse_size, require_new_file
+from mdflow.commands.predictor import open_weights, parse_size, require_new_file
 from mdflow.data import open_dataset
 from mdflow.data.sample import Sample, spread
 from mdflow.deployment.export import Difference, compare, to_onnx, write_model
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Export, compare with PyTorch, and only then say that it is done; a file that differs is removed."""
     require_new_file(arguments.out, arguments.overwrite)
-    network = open_network(arguments.network, arguments.checkpoint, arguments.option)
+    network = open_weights(arguments.network, arguments.checkpoint, arguments.option)
     size = tuple(arguments.size)
     samples = images_of(arguments.data, size, arguments.dynamic)
     to_model = to_integer_onnx if arguments.int8 else to_onnx

@@ -71,6 +71,14 @@ def open_network(name: str, checkpoint: str | None, options: list[str]) -> "Flow
         raise InputError(f"The network '{name}' cannot be made with {', '.join(options)}: {error}.") from error
 
 
+def open_weights(name: str, checkpoint: str | None, options: list[str]) -> "FlowNetwork":
+    """As open_network, for verbs that make something of the weights; InputError for an ONNX file."""
+    network = open_network(name, checkpoint, options)
+    if isinstance(network, OnnxPredictor):
+        raise InputError(f"'{checkpoint}' is exported already; give the .safetensors file that it was made of.")
+    return network
+
+
 def parse_option(text: str) -> tuple[str, object]:
     """ "iterations=24" as ("iterations", 24)."""
     key, equals, value = text.partition("=")
@@ -129,7 +137,7 @@ def refuse_flags_of_networks(arguments: argparse.Namespace) -> None:
 def parse_size(text: str) -> list[int]:
     """ "192x256" as [height, width]."""
     height, _, width = text.partition("x")
-    if not (height.isdigit() and width.isdigit()):
+    if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         raise argparse.ArgumentTypeError(f"'{text}' is no size; expected HEIGHTxWIDTH such as 192x256")
     return [int(height), int(width)]
 

@@ -4,7 +4,7 @@ import argparse
 
 from mdflow import qat
 from mdflow.checkpoint import save_network
-from mdflow.commands.predictor import STAGES, open_network, stage_file
+from mdflow.commands.predictor import STAGES, open_weights, stage_file
 from mdflow.commands.training import add_training_arguments, build_config, open_held_out, open_training_data
 from mdflow.config import QuantizeConfig
 from mdflow.data.sample import spread
@@ -47,12 +47,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Do one stage and write its file into the folder -o, where the stages before it have theirs."""
     if arguments.out is None:
         raise InputError("No folder for the stages was given; use -o DIR.")
+    if arguments.init:
+        raise InputError("The stages start from --checkpoint; leave out --init.")
     if arguments.pairs < 1:
         raise InputError(f"--pairs {arguments.pairs} is out of range; expected 1 or more.")
     if not 0 <= arguments.floats <= 100:
         raise InputError(f"--floats {arguments.floats} is out of range; expected a percentage from 0 to 100.")
     path = arguments.out / STAGES[arguments.stage]
-    if path.exists() and not (arguments.overwrite or arguments.resume):
+    goes_on = arguments.resume and arguments.stage == "qat"
+    if path.exists() and not (arguments.overwrite or goes_on):
         raise InputError(f"'{path}' exists; use --overwrite to replace it, or another -o.")
     make_folder(arguments.out)
     {"calibration": run_calibration, "qat": run_qat, "int": run_integers}[arguments.stage](arguments)
@@ -61,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def run_calibration(arguments: argparse.Namespace) -> None:
     """Write float.safetensors and calibration.safetensors; print what each convolution does to the flow."""
-    network = open_network(arguments.network, arguments.checkpoint, arguments.option)
+    network = open_weights(arguments.network, arguments.checkpoint, arguments.option)
     if not convolutions(network):
         raise InputError(f"'{arguments.network}' has no convolution to quantise; choose another network.")
     save_network(arguments.out / STAGES["float"], network)
@@ -113,11 +116,16 @@ def run_integers(arguments: argparse.Namespace) -> None:
     path = arguments.out / STAGES["int"]
     write_model(to_integer_onnx(network, size), path)
     config = config_of(arguments, data__synthetic__size=size)
-    samples = [one for one in spread(open_training_data(config), COMPARED) if one.image1.shape[:2] <= size]
+    samples = [one for one in spread(open_training_data(config), COMPARED) if fits(one.image1.shape, size)]
     if samples:
         found = compare(network, path, samples)
         print(f"The integers of the stage {stage} for images up to {size[0]}x{size[1]} differ from its simulation by ")
         print(f"{found.largest:.2g} px at most, {found.mean:.2g} px on average.")
+
+
+def fits(shape: tuple[int, ...], size: tuple[int, ...]) -> bool:
+    """Whether an image of a shape (height, width, ...) is no larger than a size (height, width)."""
+    return shape[0] <= size[0] and shape[1] <= size[1]
 
 
 def config_of(arguments: argparse.Namespace, **flags: object) -> QuantizeConfig:
@@ -128,4 +136,4 @@ def config_of(arguments: argparse.Namespace, **flags: object) -> QuantizeConfig:
 
 def stage_network(arguments: argparse.Namespace, stage: str) -> FlowNetwork:
     """The network of a stage before."""
-    return open_network(arguments.network, stage_file(str(arguments.out), stage), arguments.option)
+    return open_weights(arguments.network, stage_file(str(arguments.out), stage), arguments.option)

@@ -24,5 +24,7 @@ def run(arguments: argparse.Namespace) -> None:
     if list(arguments.out.glob("*.tar")) and not arguments.overwrite:
         raise InputError(f"'{arguments.out}' holds shards already; use --overwrite, or give another -o.")
     dataset = open_datasets(arguments.data)
+    for old in [*arguments.out.glob("*.tar"), *arguments.out.glob("*.tar.npy")]:  # the new ones may be fewer
+        old.unlink()
     written = write_shards(dataset, arguments.out, arguments.pairs, f".{arguments.images}")
     print(f"Wrote {len(dataset)} pairs to {len(written)} shards in {arguments.out}.")

@@ -10,7 +10,7 @@ import torch
 from mdflow import ranks
 from mdflow.commands.predictor import parse_size
 from mdflow.config import AUTO, SHIPPED, UNTRAINED, NetworkConfig, PretrainConfig, RunConfig, SuperviseConfig
-from mdflow.data import open_datasets
+from mdflow.data import open_datasets, split_options, split_weight
 from mdflow.data.batches import Cached
 from mdflow.data.sample import Dataset
 from mdflow.data.tolerant import Tolerant, left_out_of
@@ -147,7 +147,18 @@ def open_held_out(config: RunConfig) -> Dataset:
     Label-free scores over-fit little, so for a user's own material the training pairs may serve.
     """
     unseen = {"length": config.score_pairs, "seed": config.data.synthetic.seed + HELD_OUT_SEED}
-    return Cached(open_sources(config, config.data.held_out or config.data.sources, **unseen))
+    sources = config.data.held_out or [without_seed(source) for source in config.data.sources]
+    return Cached(open_sources(config, sources, **unseen))
+
+
+def without_seed(source: str) -> str:
+    """A source of synthetic scenes without a seed and a length of its own; another source as it is."""
+    plain, weight = split_weight(source)
+    name, _ = split_options(plain)
+    if name != "synthetic":
+        return source
+    kept = "&".join(part for part in plain.partition("?")[2].split("&") if not part.startswith(("seed=", "length=")))
+    return name + (f"?{kept}" if kept else "") + (f":{weight:g}" if weight is not None else "")
 
 
 def open_sources(config: RunConfig, sources: Sequence[str], **synthetic: object) -> Dataset:

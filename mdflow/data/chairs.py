@@ -35,7 +35,7 @@ class FlyingChairs(FileDataset):
             )
             for image1 in sorted(images, key=natural)
             for number in [image1.name.split("_")[0]]
-            if kept is None or int(number) in kept
+            if kept is None or (number.isdecimal() and int(number) in kept)
         ]
         super().__init__(root, pairs)
 

@@ -1,6 +1,7 @@
 """The frames and pairs that curation chose, in a folder: decoded once, read in any order."""
 
 import json
+from itertools import chain, count
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from mdflow.data.pixels import read_bytes, write_bytes
 from mdflow.errors import InputError
 
 PAIRS_FILE = "pairs.json"
+RESERVED = ("pairs", "clips")  # files that stand beside the clips, that of mdflow adapt included
 
 
 class Curated(FileDataset):
@@ -92,9 +94,10 @@ def write_frames(curation: Curation, folder: Path) -> None:
 
 
 def clip_names(curations: list[Curation]) -> list[str]:
-    """A folder name a clip: its file's, with a number where two are alike."""
+    """A folder name a clip: its file's, with a number where two are alike or the folder has such a file itself."""
     names: list[str] = []
     for curation in curations:
-        stem = curation.source.stem
-        names.append(stem if stem not in names else f"{stem}_{len(names)}")
+        stem = curation.source.resolve().stem
+        numbered = (f"{stem}_{number}" for number in count(1))
+        names.append(next(name for name in chain([stem], numbered) if name not in [*names, *RESERVED]))
     return names

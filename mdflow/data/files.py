@@ -131,7 +131,7 @@ def size(pixels: np.ndarray) -> str:
 
 def natural(path: Path) -> list:
     """Sort key that puts frame10 after frame9."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path.name)]
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -144,16 +144,27 @@ def consecutive(images: list[Path], step: int = 1) -> list[tuple[Path, Path]]:
     return list(zip(images, images[step:], strict=False))
 
 
+def successive(images: list[Path]) -> list[tuple[Path, Path]]:
+    """Each image with the next, where the numbers that their names end with are successive.
+
+    A sequence may lack a frame: its neighbours are no pair, and the label between them is of another.
+    """
+    ends = [re.search(r"(\d+)$", image.stem) for image in images]
+    numbered = {int(end[1]): image for end, image in zip(ends, images, strict=True) if end}
+    return [(image, numbered[number + 1]) for number, image in numbered.items() if number + 1 in numbered]
+
+
 def list_folders(folder: Path) -> list[Path]:
     """The folders in a folder, in natural order; empty when it does not exist."""
     return sorted((p for p in entries(folder) if p.is_dir()), key=natural)
 
 
 def entries(folder: Path) -> Iterable[Path]:
-    """What is in a folder that need not exist, hidden entries left out."""
-    if not folder.is_dir():
+    """What is in a folder, hidden entries left out; nothing if it does not exist or is not ours to look into."""
+    try:
+        return [entry for entry in folder.iterdir() if not entry.name.startswith(".")] if folder.is_dir() else []
+    except PermissionError:
         return []
-    return [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
 
 
 def require_folder(path: Path, expected: str) -> Path:

@@ -1,17 +1,18 @@
 """KITTI 2012 and 2015, their multi-view extensions, and the raw drives (Geiger 2012, Menze 2015)."""
 
+import re
 from pathlib import Path
 
 from mdflow.data.files import (
     FileDataset,
     PairFiles,
-    consecutive,
     entries,
     if_there,
     list_folders,
     list_images,
     natural,
     require_folder,
+    successive,
 )
 from mdflow.errors import InputError
 
@@ -65,7 +66,8 @@ class Kitti2015Multiview(FileDataset):
 
     def __init__(self, root: Path | str, split: str = "training", leave_out: range = LABELLED_FRAMES):
         folder = image_folder(Path(root), split, self.images, self.expected)
-        frames = {image.stem: image for image in list_images(folder)}
+        images = (image for image in list_images(folder) if re.fullmatch(r"\d+_\d+", image.stem))
+        frames = {image.stem: image for image in images}
         pairs = [
             PairFiles(stem, image, frames[following(stem)])
             for stem, image in frames.items()
@@ -102,12 +104,7 @@ class KittiRaw(FileDataset):
             for camera in cameras:
                 images = list_images(drive / f"image_{camera}" / "data")
                 name = f"{drive.name}/{camera}"
-                # A drive may lack a frame; its neighbours are no pair.
-                pairs += [
-                    PairFiles(f"{name}/{image1.stem}", image1, image2)
-                    for image1, image2 in consecutive(images)
-                    if int(image2.stem) == int(image1.stem) + 1
-                ]
+                pairs += [PairFiles(f"{name}/{image1.stem}", image1, image2) for image1, image2 in successive(images)]
         super().__init__(Path(root), pairs)
 
     @staticmethod

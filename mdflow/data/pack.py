@@ -25,9 +25,9 @@ def pack(dataset: Dataset, source: str, path: Path, workers: int) -> int:
 
     `source` is recorded: InputError if the file was begun with another one, or cannot be written.
     """
-    import lmdb
+    with open_store(path, readonly=False) as store:  # which says so if LMDB is not there
+        import lmdb
 
-    with open_store(path, readonly=False) as store:
         description = {"name": dataset.name, "length": len(dataset), "source": source}
         begin(store, description, path)
         with store.begin() as transaction:

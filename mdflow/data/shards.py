@@ -7,6 +7,7 @@ batches a function of (seed, step): shared out among ranks and workers, and resu
 
 import io
 import tarfile
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,10 +151,14 @@ def split_name(name: str) -> tuple[str, str]:
 
 
 def save_index(source: str, rows: np.ndarray) -> None:
-    """Write the index beside its shard."""
+    """Write the index beside its shard; several processes may do so at once."""
     buffer = io.BytesIO()
     np.save(buffer, rows)
-    write_whole(Path(index_of(source)), buffer.getvalue())
+    path = Path(index_of(source))
+    own = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+    write_whole(own, buffer.getvalue())
+    with writing(path):
+        own.replace(path)
 
 
 def write_shards(dataset: Dataset, folder: Path, pairs: int = 1000, suffix: str = ".jpg") -> list[Path]:

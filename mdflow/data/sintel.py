@@ -5,11 +5,11 @@ from pathlib import Path
 from mdflow.data.files import (
     FileDataset,
     PairFiles,
-    consecutive,
     if_there,
     list_folders,
     list_images,
     require_folder,
+    successive,
 )
 from mdflow.errors import InputError
 
@@ -34,7 +34,7 @@ class Sintel(FileDataset):
         pairs = [
             sintel_pair(folder, render, scene.name, image1, image2)
             for scene in list_folders(folder / render)
-            for image1, image2 in consecutive(list_images(scene))
+            for image1, image2 in successive(list_images(scene))
         ]
         super().__init__(Path(root), pairs)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 from mdflow.data.files import (
     FileDataset,
     PairFiles,
-    consecutive,
     if_there,
     list_folders,
     list_images,
     require_folder,
+    successive,
 )
 
 
@@ -31,7 +31,7 @@ class Spring(FileDataset):
             for scene in list_folders(folder)
             for camera in cameras
             for images in [list_images(scene / f"frame_{camera}")]
-            for image1, image2 in consecutive(images)
+            for image1, image2 in successive(images)
         ]
         super().__init__(Path(root), pairs)
 

@@ -12,6 +12,7 @@ from mdflow.data.sample import Sample
 from mdflow.data.scene import Layer, flow_to, view, visible_in
 from mdflow.data.scenery import camera_scene, layered_scene
 from mdflow.data.textures import make_textures
+from mdflow.errors import InputError
 
 
 @dataclass
@@ -38,6 +39,13 @@ class Synthetic:
     texture_count: int = 96
 
     name = "synthetic"
+
+    def __post_init__(self) -> None:
+        least, most = self.motion
+        if not 0 < least <= most < np.inf:
+            raise InputError(
+                f"The motion of synthetic scenes, {least} to {most} px, is no range; expected 0 < LEAST <= MOST."
+            )
 
     @cached_property
     def bank(self) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from mdflow.data.io import read_image
+from mdflow.data.pixels import IMAGE_SUFFIXES
 from mdflow.errors import InputError
 
 SIZE = 512  # a texture is SIZE×SIZE
@@ -28,8 +29,8 @@ def make_textures(count: int, seed: int, folder: Path | None = None) -> list[np.
 
 def image_files(folder: Path) -> list[Path]:
     """The images below `folder`, sorted."""
-    suffixes = {".png", ".jpg", ".jpeg", ".ppm", ".webp", ".bmp"}
-    files = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in suffixes)
+    found = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = sorted(path for path in found if not path.name.startswith("."))
     if not files:
         raise InputError(f"No image in the texture folder {folder}; expected PNG, JPG, PPM or WebP files.")
     return files

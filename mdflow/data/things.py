@@ -5,11 +5,11 @@ from pathlib import Path
 from mdflow.data.files import (
     FileDataset,
     PairFiles,
-    consecutive,
     if_there,
     list_images,
     natural,
     require_folder,
+    successive,
 )
 from mdflow.errors import InputError
 
@@ -46,7 +46,7 @@ class SceneFlow(FileDataset):
             for folder in folders
             if folder.relative_to(frames).as_posix().startswith(scenes)
             for images in [list_images(folder)]
-            for image1, image2 in consecutive(images)
+            for image1, image2 in successive(images)
         ]
         super().__init__(root, pairs)
 

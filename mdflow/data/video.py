@@ -146,7 +146,10 @@ class Video:
 def open_video(path: Path) -> av.container.InputContainer:
     """The file opened for decoding its first video stream; InputError when there is none."""
     try:
-        container = av.open(str(path), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"})
+        # Absolute: FFmpeg takes what stands before a colon for a protocol.
+        container = av.open(
+            str(path.absolute()), options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"}
+        )
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"{path} cannot be opened as a video: {error.strerror or error}.") from error
     if not container.streams.video or container.streams.video[0].codec_context is None:

@@ -10,6 +10,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOOPBACK = ("127.0.0.1", "localhost")
 FILE = "/file="
+FOLDER = "/file/"  # an older way to the same files, and to those of other servers
 PROXY = "/proxy="
 # The page's own script is built at run time, so evaluation stays allowed; other servers do not.
 POLICY = (
@@ -46,7 +47,7 @@ class Guard:
         """Whether a request for this path of that host is not answered."""
         if self.local and host.partition(":")[0] not in LOOPBACK:
             return True
-        if PROXY in path:
+        if PROXY in path or FOLDER in path or "\0" in path:
             return True
         if FILE in path:
             return not Path(path.partition(FILE)[2]).resolve().is_relative_to(self.folder)

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from mdflow.data.files import natural
 from mdflow.data.pixels import IMAGE_SUFFIXES
 from mdflow.data.video import VIDEO_SUFFIXES, duration
 from mdflow.errors import InputError
@@ -64,7 +65,7 @@ def open_upload(paths: Sequence[Path], limits: Limits) -> Footage:
         raise InputError(f"{paths[0].name} is one frame only, and motion needs two; drop two images, or a video.")
     if videos:
         check_duration(videos[0], limits)
-    return open_footage(sorted(paths, key=lambda path: path.name))
+    return open_footage(sorted(paths, key=natural))
 
 
 def check_file(path: Path, limits: Limits) -> None:

@@ -36,7 +36,7 @@ def create(name: str, **options: object) -> FlowNetwork:
     """A freshly initialised network; `options` are its constructor's keywords.
 
     The network remembers both as `name` and `options`, so that a file of its weights can say them.
-    Raises InputError for an unknown name or option.
+    Raises InputError for an unknown name or option, or a number that has to be whole and is not.
     """
     if name not in NETWORKS:
         raise InputError(f"Unknown network '{name}'; choose from {', '.join(NETWORKS)}.")
@@ -46,6 +46,9 @@ def create(name: str, **options: object) -> FlowNetwork:
         raise InputError(
             f"The network '{name}' has no option {', '.join(unknown)}; it has {', '.join(known) if known else 'none'}."
         )
+    for option, value in options.items():
+        if known[option].annotation is int and type(value) is not int:
+            raise InputError(f"The option {option}={value} of '{name}' is no whole number.")
     network = NETWORKS[name](**options)
     network.name, network.options = name, options
     return network

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from mdflow.commands import main
+from mdflow.commands.adapt import divided
 from mdflow.data.io import write_flow, write_image
 from teachers import load
 
@@ -101,3 +102,11 @@ def test_what_would_have_no_effect_is_refused(tmp_path, frames, capsys, flags):
     assert main(["adapt", str(frames), "-o", str(tmp_path / "run"), *flags]) == 2
     assert "leave" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_videos_beside_folders_of_frames_are_footage_too(tmp_path, frames):
+    (tmp_path / "clip.mp4").write_bytes(b"")
+    (frames / "thumbs").mkdir()
+    write_image(frames / "thumbs" / "0.png", texture(200))
+    assert divided([str(tmp_path)]) == ([frames, tmp_path / "clip.mp4"], [])
+    assert divided([str(frames)]) == ([frames], [])

@@ -63,6 +63,7 @@ BAD_COMMANDS = [
     (["."], "holds no video and no image"),
     (["a.mp4"], "cannot be opened as a video"),
     (["a.mp4", "--motion", "5", "2"], "expected 0 <= LOW < HIGH"),
+    (["a.mp4", "--motion", "5", "inf"], "expected 0 <= LOW < HIGH"),
     (["a.mp4", "--largest-step", "0"], "largest step is wrong"),
 ]
 

@@ -125,3 +125,8 @@ def test_an_onnx_file_is_asked_for_nothing_that_it_cannot_do(flags):
     assert shown_fit(exported, "pad-bottom", None) == "pad (in the file)"
     with pytest.raises(InputError, match=rf"leave out {flags[0]}"):
         make_predictor(exported, parser.parse_args(flags))
+
+
+def test_synthetic_scenes_with_options_are_held_out_ones(capsys):
+    assert main(["evaluate", "--network", "zero", "--data", "synthetic?length=1&size=[64,64]&texture_count=4"]) == 0
+    assert "synthetic" in capsys.readouterr().out

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from mdflow.checkpoint import save_network
 from mdflow.commands import main
-from mdflow.commands.training import make_network
+from mdflow.commands.training import make_network, open_held_out, open_training_data
 from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.data.io import write_image
 from mdflow.networks import create
@@ -191,3 +191,12 @@ def test_weights_that_a_stop_after_the_last_step_kept_back_are_written_on_resumi
     assert not (tmp_path / "run" / "network.safetensors").exists()
     assert call(*command) == 0
     assert (tmp_path / "run" / "network.safetensors").exists()
+
+
+@pytest.mark.parametrize("source", ["synthetic", "synthetic?seed=7", "synthetic?seed=7&length=2&hard=0.5:2"])
+def test_scenes_that_judge_are_not_those_that_teach(source):
+    small = {"size": [32, 48], "texture_count": 2, "length": 3}
+    config = PretrainConfig(data={"sources": [source], "synthetic": small}, score_pairs=4)
+    teach, judge = open_training_data(config), open_held_out(config)
+    assert len(judge) == 4
+    assert {teach[number].name for number in range(len(teach))}.isdisjoint(judge[number].name for number in range(4))

@@ -1,6 +1,8 @@
 """Curation: cuts, repeats, stillness, steps and borders are found where a clip was made to have them."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,7 +12,7 @@ from conftest import encode
 from mdflow.data import open_dataset
 from mdflow.data.contact import COLOURS, KEPT, contact_sheet
 from mdflow.data.curate import Rules, curate
-from mdflow.data.curated import extract
+from mdflow.data.curated import clip_names, extract
 from mdflow.data.io import read_image, write_image
 from mdflow.errors import InputError
 
@@ -173,3 +175,11 @@ def test_videos_can_be_curated_when_they_are_opened(tmp_path):
     dataset = open_dataset(tmp_path, curate=True)
     assert len(dataset) == 19 + 19
     assert "Nothing of" in dataset.left_out[tmp_path / "b.mp4"]
+
+
+def test_clips_have_names_of_their_own(tmp_path, monkeypatch):
+    """Whatever files stand beside them, and wherever the clip is looked at from."""
+    monkeypatch.chdir(tmp_path)
+    sources = ["clips", "pairs.mp4", "x/a_1.mp4", "x/a.mp4", "y/a.mp4", "."]
+    names = clip_names([SimpleNamespace(source=Path(source)) for source in sources])
+    assert names == ["clips_1", "pairs_1", "a_1", "a", "a_2", tmp_path.stem]

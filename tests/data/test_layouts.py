@@ -1,7 +1,9 @@
 """Every dataset in its official layout, at a size of a few pixels: found by looking, with all its labels."""
 
 import pickle
+import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -270,3 +272,29 @@ def test_a_mask_of_another_size_than_its_image_is_said(tmp_path, put):
     put("training/occlusions/alley_1/frame_0001.png", scale=2)
     with pytest.raises(InputError, match=r"frame_0001\.png is 16x12, its image 8x6"):
         open_dataset(tmp_path)[0]
+
+
+@pytest.mark.parametrize("name", ["sintel", "spring", "sceneflow", "kitti_raw"])
+def test_frames_around_a_missing_one_are_no_pair(tmp_path, put, name):
+    """Nor is a picture that is no frame."""
+    LAYOUTS[name][0](put)
+    dataset = open_dataset(tmp_path)
+    last = dataset.pairs[0].image2
+    later = re.sub(r"\d+$", lambda number: f"{int(number[0]) + 50:0{len(number[0])}d}", last.stem)
+    for stem in (later, "preview", "²"):
+        shutil.copy(last, last.with_name(stem + last.suffix))
+    assert [pair.name for pair in open_dataset(tmp_path).pairs] == [pair.name for pair in dataset.pairs]
+
+
+def test_a_folder_that_is_not_ours_to_look_into_is_left_alone(tmp_path, put, monkeypatch):
+    LAYOUTS["frames"][0](put)
+    (tmp_path / "lost+found").mkdir()
+    looked_into = Path.iterdir
+
+    def guarded(path):
+        if path.name == "lost+found":
+            raise PermissionError(13, "Permission denied")
+        return looked_into(path)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    assert len(open_dataset(tmp_path)) == 3

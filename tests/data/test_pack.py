@@ -1,4 +1,5 @@
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -119,3 +120,9 @@ def test_a_damaged_record_is_said(tmp_path, old, new):
     path.write_bytes(content.replace(old, new))
     with pytest.raises(InputError, match="damaged at sample 1; pack it anew"):
         Packed(path)[1]
+
+
+def test_packing_without_lmdb_is_said(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lmdb", None)
+    with pytest.raises(InputError, match=r"install mdflow\[lmdb\]"):
+        pack(Few(), "source", tmp_path / "packed.lmdb", workers=1)

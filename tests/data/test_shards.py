@@ -203,6 +203,7 @@ def test_the_verb_packs_what_training_reads(tmp_path, capsys):
     assert [int(sample.image2[0, 0, 0]) for sample in open_dataset(tmp_path / "packed")] == [1, 2, 3]
     assert main(command) == 2
     assert "holds shards already; use --overwrite" in capsys.readouterr().err
-    assert main([*command, "--overwrite"]) == 0
+    assert main([*command, "--overwrite", "--pairs", "3"]) == 0
+    assert len(open_dataset(tmp_path / "packed")) == 3
     assert main([*command, "--overwrite", "--pairs", "0"]) == 2
     assert "give --pairs 1 or more" in capsys.readouterr().err

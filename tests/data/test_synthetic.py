@@ -230,3 +230,9 @@ def test_tiles_repeat_and_plain_surfaces_hardly_vary():
         spectrum = np.abs(np.fft.rfft2(gray)) ** 2
         # A pattern that repeats has its power in few frequencies: noise of this size would have 4 % in its top 0.5 %.
         assert np.sort(spectrum.ravel())[-len(spectrum.ravel()) // 200 :].sum() > 0.5 * spectrum.sum()
+
+
+@pytest.mark.parametrize("motion", [(20, 1), (0, 5), (1, np.inf)])
+def test_a_motion_that_is_no_range_is_said(motion):
+    with pytest.raises(InputError, match=f"{motion[0]} to {motion[1]} px, is no range"):
+        Synthetic(motion=motion)

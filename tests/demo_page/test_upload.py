@@ -27,9 +27,9 @@ def write_video(path: Path, frames: int, rate: float) -> Path:
 
 
 def test_images_are_taken_in_the_order_of_their_names(tmp_path):
-    footage = open_upload(write_images(tmp_path, 3)[::-1], LIMITS)
-    assert footage.names == ["0", "1", "2"]
-    assert [int(footage.frames[number].max()) for number in range(3)] == [0, 1, 2]
+    footage = open_upload(write_images(tmp_path, 11)[::-1], LIMITS)
+    assert footage.names == [str(number) for number in range(11)]
+    assert [int(footage.frames[number].max()) for number in range(11)] == list(range(11))
 
 
 def test_a_video_is_taken_with_its_rate(tmp_path):

@@ -7,6 +7,7 @@ from toy import Pairs
 
 from mdflow.checkpoint import load_network, save_network
 from mdflow.commands import main
+from mdflow.commands.quantize import fits
 from mdflow.deployment.calibration import calibrate
 from mdflow.deployment.quantize import (
     Grid,
@@ -149,3 +150,30 @@ def test_the_grids_are_those_of_integers_in_mixed_precision_too():
     expected = layer(x)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer(x), expected)
+
+
+def test_an_image_fits_if_both_of_its_sides_do():
+    assert fits((448, 1024, 3), (448, 1024))
+    assert not fits((375, 1242, 3), (448, 1024))
+    assert not fits((500, 1000, 3), (448, 1024))
+
+
+@pytest.mark.parametrize(
+    ("verb", "flags"),
+    [
+        ("export", ["--checkpoint", "made.onnx"]),
+        ("quantize", ["--stage", "calibration", "--checkpoint", "made.onnx"]),
+        ("quantize", ["--stage", "calibration", "--init", "shipped"]),
+    ],
+)
+def test_what_is_no_start_is_refused(tmp_path, capsys, monkeypatch, verb, flags):
+    monkeypatch.setattr("mdflow.deployment.runtime.OnnxPredictor.__init__", lambda predictor, path: None)
+    assert main([verb, "--network", "fastflownet", "-o", str(tmp_path / "out"), *flags]) == 2
+    assert ".safetensors" in (said := capsys.readouterr().err) or "leave out --init" in said
+
+
+def test_a_stage_that_is_there_is_replaced_only_if_asked_for(tmp_path, capsys):
+    (tmp_path / "calibration.safetensors").write_bytes(b"")
+    command = ["quantize", "--network", "fastflownet", "--stage", "calibration", "-o", str(tmp_path), "--resume"]
+    assert main(command) == 2
+    assert "use --overwrite" in capsys.readouterr().err
