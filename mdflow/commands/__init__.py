@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from mdflow.errors import InputError
 from mdflow.stopping import STATUS, Stopped
 
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
 VERBS = {
     "quickstart": "the whole job in minutes on small synthetic scenes",
     "curate": "choose what of videos is worth learning from",
@@ -32,7 +34,7 @@ VERBS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return the exit status: 0, 2 for input that cannot be used, 143 when asked to stop (SIGTERM)."""
+    """Run one verb; the exit status: 0, 2 for input that cannot be used, 143 or 130 if stopped (SIGTERM, Ctrl+C)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     parser = argparse.ArgumentParser(prog="mdflow", description="Optical flow learned from unlabelled video.")
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items()))
@@ -59,4 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return STATUS
+    except KeyboardInterrupt:
+        print(f"\nmdflow {verb}: interrupted.", file=sys.stderr)
+        return INTERRUPTED
     return 0

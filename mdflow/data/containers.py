@@ -95,6 +95,8 @@ def check_netpbm(data: bytes) -> tuple[int, int]:
     if len(tokens) < 3:
         raise Damage("it is truncated")
     width, height, largest = tokens
+    if largest not in (255, 65535):
+        raise Damage(f"its white is {largest}, where 255 and 65535 are understood; save it with 8 or 16 bits")
     needed = width * height * (3 if data[1:2] == b"6" else 1) * (1 if largest < 256 else 2)
     if needed > len(data) - position - 1:
         raise Damage(f"it is truncated, or its header is wrong: {width}x{height} pixels need {needed} bytes")

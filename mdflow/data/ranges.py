@@ -1,10 +1,11 @@
 """Pieces of large files, on a disk or behind a URL: only what is asked for is read."""
 
+import http.client
 import os
 import time
-import urllib.error
 import urllib.request
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
 from mdflow.errors import InputError
@@ -58,27 +59,40 @@ class Ranges:
 def fetch(url: str, start: int, size: int) -> bytes:
     """A piece of what a server has, asked for again when the line breaks; InputError when it does not come."""
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-{start + size - 1}"})
-    for attempt in range(TRIES):
-        try:
-            with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-                if answer.status != 206:
-                    raise InputError(f"{url} comes only as a whole; expected a server that answers range requests.")
-                content = answer.read(size)
-            if len(content) == size:
-                return content
-            trouble = f"{len(content)} of {size} bytes came"
-        except (urllib.error.URLError, OSError) as error:
-            trouble = str(error)
-        time.sleep(PAUSE * 2**attempt)
-    raise InputError(f"{url} cannot be read: {trouble}; tried {TRIES} times.")
+
+    def read() -> bytes:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            if answer.status != 206:
+                raise InputError(f"{url} comes only as a whole; expected a server that answers range requests.")
+            content = answer.read(size)
+        if len(content) < size:
+            raise http.client.IncompleteRead(content, size - len(content))
+        return content
+
+    return patiently(read, url)
 
 
 def whole(source: str) -> bytes:
     """A small file or document at once."""
-    try:
-        if is_url(source):
+    if is_url(source):
+
+        def read() -> bytes:
             with urllib.request.urlopen(source, timeout=PATIENCE) as answer:
                 return answer.read()
+
+        return patiently(read, source)
+    try:
         return Path(source).read_bytes()
     except OSError as error:
         raise InputError(f"{source} cannot be read: {error}.") from error
+
+
+def patiently(read: Callable[[], bytes], url: str) -> bytes:
+    """What `read` gives, tried again when the line breaks; InputError when it always does."""
+    for attempt in range(TRIES):
+        try:
+            return read()
+        except (OSError, http.client.HTTPException) as error:
+            trouble = str(error)
+        time.sleep(PAUSE * 2**attempt)
+    raise InputError(f"{url} cannot be read: {trouble}; tried {TRIES} times.")

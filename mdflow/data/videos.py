@@ -46,6 +46,8 @@ class Videos:
         self.base = self.root.parent if self.root.is_file() else self.root
         if step < 1:
             raise InputError(f"The step between the frames of {root} is {step}; expected 1 or more.")
+        if curate and step > 1:
+            raise InputError(f"Curation chooses the step between the frames of {root} itself; leave one of both out.")
         self.left_out: dict[Path, str] = {}
         self.clips: list[Clip] = []
         for path in list_videos(self.root):

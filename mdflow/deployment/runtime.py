@@ -38,7 +38,8 @@ class OnnxPredictor:
             raise InputError(f"Both images must have one size, got {image1.shape[:2]} and {image2.shape[:2]}.")
         height, width = image1.shape[:2]
         margins = self._margins(height, width)
-        planes = [_planes(np.pad(image, (*margins, (0, 0)), mode="edge")) for image in (image1, image2)]
+        around = ((0, 0), (0, 0), *margins)
+        planes = [np.pad(_planes(image), around, mode="edge") for image in (image1, image2)]
         if self.takes_floats:
             planes = [plane.astype(np.float32) / WHITE["uint8"] for plane in planes]
         (flow,) = self.session.run(None, dict(zip(INPUTS, planes, strict=True)))

@@ -5,7 +5,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mdflow.errors import InputError
 from mdflow.networks.network import Features, FlowNetwork
+
+SMALLEST = 12  # pixels a side: OpenCV ends in an assertion below
 
 
 class DISFlow(FlowNetwork):
@@ -24,7 +27,10 @@ class DISFlow(FlowNetwork):
 
 
 def dis_flow(image1: Tensor, image2: Tensor) -> Tensor:
-    """Flow (2,H,W) from image1 to image2, both (3,H,W) RGB in [0,1]."""
+    """Flow (2,H,W) from image1 to image2, both (3,H,W) RGB in [0,1]; InputError if they are smaller than a patch."""
+    height, width = image1.shape[-2:]
+    if min(height, width) < SMALLEST:
+        raise InputError(f"Images of {height}x{width} pixels are too small for DIS flow; it needs {SMALLEST} a side.")
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = search.calc(gray_levels(image1), gray_levels(image2), None)
     return torch.from_numpy(flow).permute(2, 0, 1)

@@ -266,3 +266,10 @@ def test_a_mask_is_what_is_not_black(tmp_path):
     assert read_mask(tmp_path / "a.png").tolist() == [[False, True, True]]
     write_image(tmp_path / "b.png", np.array([[[0, 0, 0], [0, 0, 9]]], np.uint8))
     assert read_mask(tmp_path / "b.png").tolist() == [[False, True]]
+
+
+def test_a_white_that_is_not_of_8_or_16_bits_is_said(tmp_path):
+    """OpenCV would give the numbers as they are: almost black."""
+    (tmp_path / "ten.pgm").write_bytes(b"P5 2 1 1023\n" + bytes([2, 0, 3, 255]))
+    with pytest.raises(InputError, match="its white is 1023"):
+        read_image(tmp_path / "ten.pgm")

@@ -1,5 +1,6 @@
 """Shards: what is packed comes back, wherever it lies; nothing twice, nothing lost; nothing outside the archive."""
 
+import http.client
 import io
 import itertools
 import tarfile
@@ -16,7 +17,7 @@ from mdflow.commands import main
 from mdflow.data import open_dataset
 from mdflow.data.batches import Positions
 from mdflow.data.io import write_image
-from mdflow.data.ranges import Ranges
+from mdflow.data.ranges import Ranges, whole
 from mdflow.data.sample import Sample
 from mdflow.data.shards import Shards, index_of, make_index, save_index, split_name, write_shards
 from mdflow.errors import InputError
@@ -120,6 +121,22 @@ def test_shards_are_read_behind_urls(tmp_path, folder, server, monkeypatch):
         Ranges().read(f"{server}/packed/whole.tar", 0, 10)
     with pytest.raises(InputError, match=r"gone\.tar cannot be read: .*404.*; tried 4 times"):
         Ranges().read(f"{server}/packed/gone.tar", 0, 10)
+
+
+def test_a_broken_line_is_tried_again(monkeypatch):
+    monkeypatch.setattr("mdflow.data.ranges.PAUSE", 0)
+    troubles = [http.client.IncompleteRead(b""), http.client.BadStatusLine("?")]
+
+    def answer(*_, **__):
+        if troubles:
+            raise troubles.pop()
+        return io.BytesIO(b"content")
+
+    monkeypatch.setattr("urllib.request.urlopen", answer)
+    assert whole("http://example.org/list.txt") == b"content"
+    troubles += 4 * [http.client.IncompleteRead(b"")]
+    with pytest.raises(InputError, match="tried 4 times"):
+        whole("http://example.org/list.txt")
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])

@@ -1,5 +1,7 @@
+import pytest
 import torch
 
+from mdflow.errors import InputError
 from mdflow.networks import create
 
 
@@ -14,3 +16,8 @@ def test_dis_finds_a_shift_with_its_sign():
     flow = create("dis")(image1, image2)[-1]
     centre = flow[..., 20:-20, 20:-20].mean((0, 2, 3))
     torch.testing.assert_close(centre, torch.tensor([3.0, -2.0]), atol=0.3, rtol=0)
+
+
+def test_images_without_room_for_a_patch_are_said():
+    with pytest.raises(InputError, match="10x40 pixels are too small for DIS flow"):
+        create("dis")(*torch.rand(2, 1, 3, 10, 40))
