@@ -145,10 +145,17 @@ def known_layout(path: Path) -> str | None:
     return next(found, None)
 
 
+WORDS = {int: "whole number", float: "number", str: "word", bool: "true or false"}
+
+
 def build(name: str, options: dict) -> Dataset:
-    """Construct a dataset; InputError for an option that it does not have."""
-    known = list(inspect.signature(DATASETS[name]).parameters)
+    """Construct a dataset; InputError for an option that it does not have, or of another kind."""
+    known = inspect.signature(DATASETS[name]).parameters
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise InputError(f"The dataset {name} has no option {', '.join(unknown)}; expected some of {', '.join(known)}.")
+    for key, value in options.items():
+        kind = known[key].annotation
+        if kind in WORDS and type(value) is not kind and not (kind is float and type(value) is int):
+            raise InputError(f"The option {key}={value} of the dataset {name} is no {WORDS[kind]}.")
     return DATASETS[name](**options)

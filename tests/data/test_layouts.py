@@ -298,3 +298,12 @@ def test_a_folder_that_is_not_ours_to_look_into_is_left_alone(tmp_path, put, mon
 
     monkeypatch.setattr(Path, "iterdir", guarded)
     assert len(open_dataset(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("option", ["step=1.5", "step=abc", "step=true"])
+def test_an_option_of_another_kind_is_said(tmp_path, put, option):
+    LAYOUTS["frames"][0](put)
+    with pytest.raises(InputError, match="is no whole number"):
+        open_dataset(f"{tmp_path}?{option}")
+    with pytest.raises(InputError, match="camera=x of the dataset synthetic is no number"):
+        open_dataset("synthetic?camera=x")
