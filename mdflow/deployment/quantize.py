@@ -6,7 +6,7 @@ A quantised network is an ordinary network: it trains by the one fit(), and its 
 import copy
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from mdflow.networks.network import FlowNetwork
 
 STEPS = 255  # between the least and the largest of 256 values
 DIGIT = 16  # of a second digit's steps make one of the first
+STRETCH = 100  # times the stretch of an end is the logarithm of its factor: ends move in per cent as weights do in 1e-4
 LANES = 4  # ONNX Runtime's fast kernel wants a multiple of so many input channels
 
 
@@ -33,8 +34,36 @@ class Grid(NamedTuple):
         return cls(scale, round(-low / scale))
 
     def round(self, x: Tensor) -> Tensor:
-        """x on the grid, clipped to its ends; the gradient passes wherever nothing was clipped."""
+        """x on the grid, clipped to its ends."""
         return torch.fake_quantize_per_tensor_affine(x.float(), self.scale, self.zero_point, 0, STEPS)
+
+
+class Rounding(torch.autograd.Function):
+    """x on the grid over `ends` (2,), whose gradient says how they should move (Esser et al., ICLR 2020).
+
+    The gradient passes to x wherever nothing was clipped; what was clipped moves with the end, and what lies on the
+    grid with its steps, whose zero stays where it is.
+    """
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, ends: Tensor) -> Tensor:
+        """Also keeps x and the ends."""
+        context.save_for_backward(x, ends)
+        return Grid.over(*ends.tolist()).round(x)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Of x, and of both ends."""
+        x, ends = context.saved_tensors
+        grid = Grid.over(*ends.tolist())
+        low, high = -grid.zero_point * grid.scale, (STEPS - grid.zero_point) * grid.scale
+        below, above = x < low, x > high
+        passed = gradient.masked_fill(below | above, 0.0)
+        # y = scale * round(x / scale) inside: its derivative by the scale is what rounding added, in steps.
+        by_scale = (passed * (grid.round(x) - x)).sum() / grid.scale / STEPS
+        least = gradient.masked_select(below).sum() - by_scale
+        largest = gradient.masked_select(above).sum() + by_scale
+        return passed, torch.stack([least, largest])
 
 
 class IntegerConvolution(nn.Conv2d):
@@ -63,14 +92,22 @@ class IntegerConvolution(nn.Conv2d):
         self.register_buffer("input_range", torch.tensor([0.0, 1.0]))
         self.register_buffer("output_range", torch.tensor([0.0, 1.0]))
         self.register_buffer("fine", heaviest_channels(original))
+        self.input_stretch, self.output_stretch = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+
+    @property
+    def ends(self) -> tuple[Tensor, Tensor]:
+        """(least, largest) of the input's and of the output's grid."""
+        before = self.input_range * (STRETCH * self.input_stretch).exp()
+        if len(self.fine):  # half a step of either sign, times DIGIT, has to fit in
+            low, high = before
+            before = torch.stack([torch.minimum(low, -high / (2 * DIGIT)), torch.maximum(high, -low / (2 * DIGIT))])
+        return before, self.output_range * (STRETCH * self.output_stretch).exp()
 
     @property
     def grids(self) -> tuple[Grid, Grid]:
         """Of the input and of the output."""
-        low, high = self.input_range.tolist()
-        if len(self.fine):  # half a step of either sign, times DIGIT, has to fit in
-            low, high = min(low, -high / (2 * DIGIT)), max(high, -low / (2 * DIGIT))
-        return Grid.over(low, high), Grid.over(*self.output_range.tolist())
+        before, after = self.ends
+        return Grid.over(*before.tolist()), Grid.over(*after.tolist())
 
     @property
     def weight_of_digits(self) -> Tensor:
@@ -79,20 +116,20 @@ class IntegerConvolution(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution on grids; in float32 under autocast too, whose half precision is coarser than they are."""
-        before, after = self.grids
+        before, after = self.ends
         scales = weight_scales(self.weight)
         zeros = torch.zeros_like(scales, dtype=torch.int32)
         with torch.autocast(x.device.type, enabled=False):
             weight = torch.fake_quantize_per_channel_affine(self.weight_of_digits, scales, zeros, 0, -127, 127)
-            return after.round(self._conv_forward(self.digits(x, before), weight, self.bias))
+            return Rounding.apply(self._conv_forward(self.digits(x, before), weight, self.bias), after)
 
-    def digits(self, x: Tensor, grid: Grid) -> Tensor:
+    def digits(self, x: Tensor, ends: Tensor) -> Tensor:
         """The first digits of all channels, then the second ones of `fine`."""
-        first = grid.round(x)
+        first = Rounding.apply(x.float(), ends)
         if not len(self.fine):
             return first
         left = x[:, self.fine] - first[:, self.fine]
-        return torch.cat([first, grid.round(DIGIT * left)], dim=1)
+        return torch.cat([first, Rounding.apply(DIGIT * left, ends)], dim=1)
 
 
 def heaviest_channels(layer: nn.Conv2d) -> Tensor:

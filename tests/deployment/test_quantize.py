@@ -12,10 +12,12 @@ from mdflow.deployment.calibration import calibrate
 from mdflow.deployment.quantize import (
     Grid,
     IntegerConvolution,
+    Rounding,
     convolutions,
     fold_normalization,
     quantize,
     to_floats,
+    weight_scales,
 )
 from mdflow.networks import create
 
@@ -36,7 +38,7 @@ def test_an_integer_convolution_is_near_the_float_one_and_passes_gradients_on():
     layer = IntegerConvolution(original)
     layer.input_range.copy_(torch.tensor([x.min(), x.max()]))
     y = original(x)
-    layer.output_range.copy_(torch.tensor([y.min(), y.max()]))
+    layer.output_range.copy_(torch.stack(y.detach().aminmax()))
     error = (layer(x) - y).abs().max()
     assert 0 < error < 0.02 * y.abs().max()
     layer(x).square().sum().backward()
@@ -59,17 +61,53 @@ def test_the_channels_that_weigh_most_have_a_second_digit():
     assert (layer(x) - original(x)).abs().max() > 0.04
 
 
+def rounded(x, ends):
+    """Rounding by differentiable operations alone, every rounding as if it were none."""
+
+    def whole(value):
+        return value + (value.round() - value).detach()
+
+    low, high = ends
+    scale = (high - low) / 255
+    zero = whole(-low / scale)
+    return (whole((x / scale + zero).clamp(0, 255)) - zero) * scale
+
+
+@pytest.mark.parametrize("ends", [(-1.2, 2.3), (0.0, 1.7), (-2.0, 0.0)])
+def test_the_ends_of_a_grid_learn_as_plain_operations_have_it(ends):
+    torch.manual_seed(0)
+    x, pull = 2 * torch.randn(500), torch.randn(500)
+    gradients = []
+    for rounding in (Rounding.apply, rounded):
+        values, learning = x.clone().requires_grad_(), torch.tensor(ends, requires_grad=True)
+        y = rounding(values, learning)
+        gradients.append(torch.autograd.grad((pull * y).sum(), [values, learning]))
+    for ours, plain in zip(*gradients, strict=True):
+        assert torch.allclose(ours, plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("factor", [0.4, 6.0])
+def test_ends_that_clip_too_much_or_too_little_move_to_where_less_is_lost(factor):
+    torch.manual_seed(0)
+    original, x = nn.Conv2d(4, 4, 3, padding=1), torch.randn(8, 4, 16, 16)
+    layer = IntegerConvolution(original)
+    layer.input_range.copy_(factor * torch.tensor([-4.0, 4.0]))
+    layer.output_range.copy_(torch.tensor([-5.0, 5.0]))
+    optimiser = torch.optim.Adam([layer.input_stretch], lr=1e-3)
+    losses = []
+    for _ in range(60):
+        loss = (layer(x) - original(x)).square().mean()
+        losses.append(float(loss))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert losses[-1] < 0.5 * losses[0]
+    assert 2.5 < float(layer.ends[0][1]) < 6
+
+
 @pytest.mark.parametrize(("inputs", "groups", "digits"), [(87, 1, 5), (2, 1, 2), (3, 1, 3), (96, 1, 0), (6, 3, 0)])
 def test_second_digits_fill_up_to_a_multiple_of_four(inputs, groups, digits):
     assert len(IntegerConvolution(nn.Conv2d(inputs, 6, 3, groups=groups)).fine) == digits
-
-
-def test_a_grid_with_second_digits_has_room_for_both_signs():
-    layer = IntegerConvolution(nn.Conv2d(6, 4, 1))
-    layer.input_range.copy_(torch.tensor([0.0, 5.0]))
-    grid = layer.grids[0]
-    halves = torch.tensor([-0.5, 0.5]) * 16 * grid.scale
-    assert (grid.round(halves) - halves).abs().max() <= grid.scale
 
 
 def test_batch_normalisation_goes_into_the_convolutions():
@@ -177,3 +215,26 @@ def test_a_stage_that_is_there_is_replaced_only_if_asked_for(tmp_path, capsys):
     command = ["quantize", "--network", "fastflownet", "--stage", "calibration", "-o", str(tmp_path), "--resume"]
     assert main(command) == 2
     assert "use --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ends", [(0.0, 5.0), (-5.0, 0.0), (-5.0, 0.01)])
+def test_a_grid_with_second_digits_has_room_for_both_signs(ends):
+    layer = IntegerConvolution(torch.nn.Conv2d(6, 4, 1))
+    layer.input_range.copy_(torch.tensor(ends))
+    grid = layer.grids[0]
+    halves = torch.tensor([-0.5, 0.5]) * 16 * grid.scale
+    assert (grid.round(halves) - halves).abs().max() <= grid.scale
+
+
+def test_weights_that_cancel_need_no_second_digit():
+    original = torch.nn.Conv2d(6, 4, 3)
+    with torch.no_grad():
+        original.weight.fill_(0.01)
+        original.weight[:, [1, 4]] = 0.1
+        original.weight[:, 0] = torch.tensor([[1.0, -1, 1], [-1, 0, 1], [-1, 1, -1]])
+    assert IntegerConvolution(original).fine.tolist() == [1, 4]
+
+
+def test_each_output_channel_has_a_grid_of_its_own():
+    weight = torch.tensor([1.0, -0.01]).view(2, 1, 1, 1) * torch.linspace(0.5, 1, 9).view(1, 1, 3, 3)
+    torch.testing.assert_close(weight_scales(weight), torch.tensor([1.0, 0.01]) / 127)
