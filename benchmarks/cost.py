@@ -1,6 +1,6 @@
 """What a training step costs by network, size and batch: processor seconds, memory, and what multiply-adds foretell.
 
-python benchmarks/cost.py [--steps 3] [--threads 1]
+python -m benchmarks.cost [--steps 3] [--threads 1]
 
 Multiply-adds of a step are counted from the network alone: both directions, times three (forward, and backward for
 inputs and weights). The processor's seconds count all its threads, whatever else the machine does meanwhile.

@@ -1,6 +1,6 @@
 """The memory of one training step of DEQ-Flow by how it is differentiated, at more and more solver steps.
 
-python benchmarks/deq_memory.py [--size tiny] [--crop 128x192] [--steps 6 12 24 48]
+python -m benchmarks.deq_memory [--size tiny] [--crop 128x192] [--steps 6 12 24 48]
 
 Saved: what autograd keeps from the forward to the backward pass. Peak: how far the process rises above what it was
 before the step, network and images made; each in a process of its own. Unrolled is what RAFT does: through every step.

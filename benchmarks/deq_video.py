@@ -1,6 +1,6 @@
 """DEQ-Flow on a video, each fixed point looked for from nothing and from that of the pair before.
 
-python benchmarks/deq_video.py --checkpoint RUN/network.safetensors SOURCE [--pairs 8] [--iterations 40]
+python -m benchmarks.deq_video --checkpoint RUN/network.safetensors SOURCE [--pairs 8] [--iterations 40]
     [--tolerance 1e-2] [--size 128x192]
 
 SOURCE is a video or a folder of frames. For each pair: the solver's steps until its change is below `tolerance` of the

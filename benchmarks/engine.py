@@ -1,6 +1,6 @@
 """Correlation and census against plain formulations, by turns in one process.
 
-python benchmarks/engine.py [--runs 7] [--threads 2] [--only WAY]
+python -m benchmarks.engine [--runs 7] [--threads 2] [--only WAY]
 
 The plain twins are what public ports run: shifted products with autograd's backward, and the census by unfold.
 spatial-correlation-sampler comes first where it is installed (docs/speed.md says how, without CUDA).
@@ -11,10 +11,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from plain import SAMPLER, census_by_unfold, sampler_correlation, spatial_correlation_sample
-from timing import machine, print_peaks, print_times, run_alone
 from torch import Tensor
 
+from benchmarks.plain import SAMPLER, census_by_unfold, sampler_correlation, spatial_correlation_sample
+from benchmarks.timing import machine, print_peaks, print_times, run_alone
 from mdflow.correlation import local_correlation, plain_correlation, square_displacements
 from mdflow.losses import census, robust
 from mdflow.networks.fastflownet import RADIUS
@@ -44,7 +44,7 @@ def main() -> None:
     print(machine())
     for shape in SHAPES:
         both_times(f"81 costs of {shape}", correlations(), random_features(shape), arguments.runs)
-    print_peaks(__file__, learning, f", {SHAPES[0]}, forward and backward")
+    print_peaks("benchmarks.engine", learning, f", {SHAPES[0]}, forward and backward")
     images = [torch.rand(4, 3, 256, 448), torch.rand(4, 3, 256, 448, requires_grad=True)]
     both_times("census 7×7 of (4, 3, 256, 448)", CENSUSES, images, arguments.runs)
 

@@ -1,6 +1,6 @@
 """All that is meant to be fast on a GPU, by turns in one process: every GPU row of docs/speed.md.
 
-python benchmarks/gpu.py [--runs 20] [--batch 8]
+python -m benchmarks.gpu [--runs 20] [--batch 8]
 
 The cost volume against spatial-correlation-sampler's CUDA kernel (where that is installed) and the shifted products
 through torch.compile, with the share of the speed at which the GPU copies memory; FastFlowNet's inference with its
@@ -14,10 +14,10 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from plain import SAMPLER, census_by_unfold, plain_terms, sampler_correlation, spatial_correlation_sample
-from timing import Ways, machine, print_times, take_turns
 from torch import Tensor
 
+from benchmarks.plain import SAMPLER, census_by_unfold, plain_terms, sampler_correlation, spatial_correlation_sample
+from benchmarks.timing import Ways, machine, print_times, take_turns
 from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.correlation import backend, local_correlation, plain_correlation, square_displacements
 from mdflow.data.batches import Batch

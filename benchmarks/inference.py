@@ -1,6 +1,6 @@
 """Inference on a CPU at 448×1024, one pair, against the published implementations, by turns in one process.
 
-python benchmarks/inference.py [--runs 7] [--threads 2] [--compile]
+python -m benchmarks.inference [--runs 7] [--threads 2] [--compile]
 
 FastFlowNet against its release's formulation (its cost volume by spatial-correlation-sampler where that is installed,
 else by shifted products), RAFT with 12 iterations against torchvision's where that is installed. "differs" is the mean
@@ -11,10 +11,10 @@ import argparse
 import itertools
 
 import torch
-from plain import SAMPLER, released_forward
-from timing import machine, print_times
 from torch import Tensor
 
+from benchmarks.plain import SAMPLER, released_forward
+from benchmarks.timing import machine, print_times
 from mdflow import Predictor
 from mdflow.data.synthetic import Synthetic
 from mdflow.inference import PRECISIONS, image_tensor

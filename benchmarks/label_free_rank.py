@@ -1,6 +1,6 @@
 """Whether the label-free score ranks checkpoints as their true error does: Spearman's correlation over runs.
 
-python benchmarks/label_free_rank.py RUN... [--judge ROOT] [--pairs 16]
+python -m benchmarks.label_free_rank RUN... [--judge ROOT] [--pairs 16]
 
 Every examination that a run's metrics.jsonl holds counts when it has both figures, which it has where the held-out
 pairs are labelled. With --judge the weights that the runs kept are measured on that labelled set instead.

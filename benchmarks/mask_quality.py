@@ -1,6 +1,6 @@
 """How good the reliable mask is: the error of the labels that it keeps and rejects, and how many it keeps, over τ.
 
-python benchmarks/mask_quality.py [--checkpoint FILE] [--network NAME] [--data ROOT...] [--pairs 32]
+python -m benchmarks.mask_quality [--checkpoint FILE] [--network NAME] [--data ROOT...] [--pairs 32]
 
 Without --data on synthetic scenes that no training sees. Errors are pooled over the pixels of all pairs.
 """

@@ -1,6 +1,6 @@
 """Each network by its own published recipe, made small: does its error fall? One panel for each, in one picture.
 
-python benchmarks/recipes.py -o OUT [--networks raft_small ...] [--rate 4e-4] [--chairs FlyingChairs]
+python -m benchmarks.recipes -o OUT [--networks raft_small ...] [--rate 4e-4] [--chairs FlyingChairs]
     [--picture docs/recipes.png]
 
 What a recipe says of loss and optimiser is kept; steps, batch, crop, data, the largest rate and a part of the

@@ -1,6 +1,6 @@
 """Memory and speed of reading shards, for collections of 10, 1,000 and 100,000 clips.
 
-python benchmarks/shards.py [--clips 10 1000 100000] -o FOLDER
+python -m benchmarks.shards [--clips 10 1000 100000] -o FOLDER
 
 A clip is ten pairs. The larger collections name the same shard of a hundred clips again and again, as a list of paths,
 so that the disk of a small machine holds them; every name has an index and a place of its own, as a thousand files do.

@@ -1,6 +1,6 @@
 """Time to accuracy: how long training on unlabelled frames takes to an EPE, against the plain eager training.
 
-python benchmarks/time_to_epe.py --test ROOT --target 6.0 [--data VIDEOS ...] [--init FILE]
+python -m benchmarks.time_to_epe --test ROOT --target 6.0 [--data VIDEOS ...] [--init FILE]
 
 All ways start from the same weights, see the same batches in the same order and take the same optimiser; the loss is
 one formula (census 7×7, first-order smoothness, forward-backward masks). Plain: each direction a pass of its own, the
@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from plain import plain_terms
-from timing import finish, machine
 from torch import Tensor
 
+from benchmarks.plain import plain_terms
+from benchmarks.timing import finish, machine
 from mdflow.commands.predictor import parse_size
 from mdflow.commands.training import make_network
 from mdflow.config import PretrainConfig

@@ -64,8 +64,8 @@ def print_times(title: str, ways: Ways, runs: int, yardstick: str) -> dict[str, 
 
 
 def peak_of(script: str, name: str) -> float:
-    """Peak memory in MB of `script --only NAME`, which runs one way once in a process of its own."""
-    found = subprocess.run([sys.executable, script, "--only", name], capture_output=True, text=True, check=True)
+    """Peak memory in MB of `python -m script --only NAME`, which runs one way once in a process of its own."""
+    found = subprocess.run([sys.executable, "-m", script, "--only", name], capture_output=True, text=True, check=True)
     return float(found.stdout.split()[-1])
 
 

@@ -1,6 +1,6 @@
 """Learning from unlabelled frames on a CPU, against the plain formulation of the same, by turns in one process.
 
-python benchmarks/training.py [--runs 5] [--threads 2] [--only WAY]
+python -m benchmarks.training [--runs 5] [--threads 2] [--only WAY]
 
 Loss: both directions, census 7×7 with smoothness and a forward-backward mask, 4×256×448, forward and backward. Step:
 FastFlowNet, 4×256×448, optimiser and loader included. Plain: the census by unfold, each direction a pass of its own,
@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from plain import plain_loss, plain_terms, ternary_loss
-from timing import Ways, machine, print_peaks, print_times, run_alone
 from torch import Tensor
 
+from benchmarks.plain import plain_loss, plain_terms, ternary_loss
+from benchmarks.timing import Ways, machine, print_peaks, print_times, run_alone
 from mdflow.config import PretrainConfig, UnsupervisedConfig
 from mdflow.data.batches import Batch, Cached, batches
 from mdflow.data.synthetic import Synthetic
@@ -44,7 +44,7 @@ def main() -> None:
         return
     print(machine())
     print_times("Unsupervised loss, forward and backward", losses, arguments.runs, "plain, 7×7 by unfold")
-    print_peaks(__file__, losses)
+    print_peaks("benchmarks.training", losses)
     loader = open_loader()
     print_times("One training step, loading included", step_ways(loader), arguments.runs, "plain")
     start = time.perf_counter()

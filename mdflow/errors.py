@@ -7,3 +7,13 @@ class InputError(ValueError):
     The message is one sentence: what was given (with the file's name), what was expected, what to do.
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+def missing(what: str, extra: str) -> InputError:
+    """What to raise where a package of one of setup.cfg's extras is not installed: what needs it, and how to get it.
+
+    The name mdflow belongs to somebody else's package on PyPI, so that an extra comes with the checkout alone.
+    """
+    return InputError(
+        f"{what}; in the checkout of mdflow: pip install --constraint constraints.txt --editable '.[{extra}]'."
+    )

@@ -180,15 +180,9 @@ def open_run(config: RunConfig, resume: bool = False, overwrite: bool = False) -
         return Onlooker(path)
     resume = resume or ranks.restarted()
     check_run(config, resume, overwrite)
-    if overwrite and not resume:
-        for old in [
-            *path.glob("checkpoints/*"),
-            *path.glob("panels/*"),
-            *path.glob("events.*"),
-            path / "metrics.jsonl",
-        ]:
-            old.unlink(missing_ok=True)
     with writing(path):
+        if (overwrite and not resume) or ((path / "config.yaml").exists() and not begun(path)):
+            clear(path)
         folder = RunFolder(path, config.keep)
     write_whole(path / "config.yaml", dump(config).encode())
     return folder
@@ -198,12 +192,26 @@ def check_run(config: RunConfig, resume: bool = False, overwrite: bool = False) 
     """Raise open_run's InputError where it would; for a verb that has long work to do before."""
     path = config.out
     record = path / "config.yaml"
-    if record.exists() and not (resume or overwrite):
+    if not (record.exists() and begun(path)):
+        return
+    if not (resume or overwrite):
         raise InputError(
             f"'{path}' holds a run already; use --resume to go on, --overwrite to start anew, or another -o."
         )
-    if record.exists() and resume and (changed := differences(record, config)):
+    if resume and (changed := differences(record, config)):
         raise InputError(f"'{path}' was started with other settings: {changed}; repeat the same command to resume.")
+
+
+def clear(path: Path) -> None:
+    """Remove what a run wrote, but for its results; what is somebody else's stays."""
+    for old in [*path.glob("checkpoints/*"), *path.glob("panels/*"), *path.glob("events.*"), path / "metrics.jsonl"]:
+        old.unlink(missing_ok=True)
+
+
+def begun(path: Path) -> bool:
+    """Whether a step was done in the run folder: a start that failed before leaves settings and weights alone."""
+    learned = [file for file in path.glob("checkpoints/*") if not file.name.startswith("start_")]
+    return bool(learned) or (path / "metrics.jsonl").exists()
 
 
 def differences(record: Path, config: RunConfig) -> str:

@@ -112,6 +112,6 @@ def explain(kind: type[BaseModel], problem: dict[str, Any]) -> str:
         annotation = kind.model_fields[part].annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             kind = annotation
-    near = difflib.get_close_matches(place[-1], kind.model_fields, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(place[-1], kind.model_fields, n=1, cutoff=0.7)
     hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(kind.model_fields)}"
     return f"Unknown setting '{name}': {hint}"

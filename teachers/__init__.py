@@ -34,8 +34,9 @@ def load(name: str, checkpoint: str | Path | None = None, **options: object) -> 
     replace those of the release or file. Raises InputError for an unknown name and for weights that
     cannot be read or do not fit.
     """
-    if name not in RELEASES and name not in NETWORKS:
-        raise InputError(f"Unknown network '{name}'; choose from {', '.join({**NETWORKS, **RELEASES})}.")
+    require_known(name)
+    if checkpoint is not None:
+        require_file(Path(checkpoint))
     if checkpoint is None:
         network = load_shipped(name, options)
     elif Path(checkpoint).suffix == ".safetensors":
@@ -43,6 +44,33 @@ def load(name: str, checkpoint: str | Path | None = None, **options: object) -> 
     else:
         network = load_release(name, Path(checkpoint), options)
     return network.eval()
+
+
+def untrained(name: str, **options: object) -> FlowNetwork:
+    """The network, or the one that the release of that name is of, with fresh weights; InputError as load."""
+    network, own = blueprint(name)
+    return create(network, **{**own, **options})
+
+
+def blueprint(name: str) -> tuple[str, dict[str, object]]:
+    """(network, options) of a network's or a release's name, as mdflow.networks.create takes them."""
+    require_known(name)
+    return (RELEASES[name].network, RELEASES[name].options) if name in RELEASES else (name, {})
+
+
+def require_known(name: str) -> None:
+    """InputError for a name that is neither a network's nor a release's."""
+    if name not in RELEASES and name not in NETWORKS:
+        raise InputError(f"Unknown network '{name}'; choose from {', '.join({**NETWORKS, **RELEASES})}.")
+
+
+def require_file(path: Path) -> None:
+    """InputError for weights that are not there, or a folder, with the files in it that may be meant."""
+    if path.is_dir():
+        inside = ", ".join(sorted(file.name for file in path.glob("*.safetensors"))) or "no weights (.safetensors)"
+        raise InputError(f"The weights '{path}' are a folder, in which there is {inside}; expected a file.")
+    if not path.exists():
+        raise InputError(f"The weights '{path}' do not exist; expected a .safetensors, .pth or .pt file.")
 
 
 def has_shipped(name: str) -> bool:
@@ -64,7 +92,7 @@ def load_shipped(name: str, options: dict[str, object]) -> FlowNetwork:
 def load_own(name: str, path: Path, options: dict[str, object]) -> FlowNetwork:
     """The network that mdflow.checkpoint.save_network wrote."""
     recorded_name, recorded, state = read_network(path)
-    expected = RELEASES[name].network if name in RELEASES else name
+    expected, _ = blueprint(name)
     if recorded_name != expected:
         raise InputError(f"'{path}' holds the network '{recorded_name}', expected '{expected}'.")
     return restore(recorded_name, recorded, state, options, path)
@@ -74,9 +102,8 @@ def load_release(name: str, path: Path, options: dict[str, object]) -> FlowNetwo
     """The network of a released file, with that release's own options."""
     if name not in RELEASES:
         raise InputError(f"No release of '{name}' is known; give a .safetensors file instead of '{path}'.")
-    release = RELEASES[name]
-    network = create(release.network, **{**release.options, **options})
-    fit_weights(network, release.convert(read_release(path)), path)
+    network = untrained(name, **options)
+    fit_weights(network, RELEASES[name].convert(read_release(path)), path)
     return network
 
 

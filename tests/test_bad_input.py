@@ -49,7 +49,8 @@ ROWS = [
     (f"{PREDICT} a.png mixed/1.png a.png -o out", r"Several of the images are named a; .* rename them"),
     # Networks and how they are used
     ("predict --network fastflow a.png b.png -o out", r"Unknown network 'fastflow'; choose from fastflownet"),
-    (f"{FASTFLOWNET} missing.pth a.png b.png -o out", r"'missing\.pth'.*No such file"),
+    (f"{FASTFLOWNET} missing.pth a.png b.png -o out", r"'missing\.pth' do not exist; expected a .* file"),
+    (f"{FASTFLOWNET} run a.png b.png -o out", r"'run' are a folder, in which there is no weights.*; expected a file"),
     (f"{FASTFLOWNET} code.pth a.png b.png -o out", r"'code\.pth' is not a plain weight file"),
     (f"{FASTFLOWNET} notes.txt a.png b.png -o out", r"'notes\.txt' is no weight file"),
     (f"{FASTFLOWNET} other.safetensors a.png b.png -o out", r"'other\.safetensors' holds the network 'zero'"),
@@ -109,6 +110,8 @@ ROWS = [
     (f"{PRETRAIN} synthetic --set steps", r"Cannot read the setting 'steps'; expected key\.sub=value"),
     (f"{PRETRAIN} synthetic --steps 0", r"'steps' is 0: .* greater than or equal to 1"),
     (f"{PRETRAIN} synthetic --config notes.txt", r"The config 'notes\.txt' holds a str; expected key: value"),
+    (f"{PRETRAIN} synthetic --init shiped", r"The weights 'shiped' do not exist"),
+    (f"{PRETRAIN} synthetic?length=0", r"'length' is 0: input should be greater than or equal to 1"),
     (f"{PRETRAIN} synthetic --config missing.yaml", r"Cannot read the config 'missing\.yaml': No such file"),
     (f"{PRETRAIN} synthetic --init other.safetensors", r"'other\.safetensors' holds the network 'zero'"),
     (f"{PRETRAIN} synthetic --init code.pth", r"'code\.pth' is not a plain weight file"),
@@ -130,8 +133,11 @@ ROWS = [
     ("adapt empty -o out", r"empty holds nothing: no data set is recognised there; expected"),
     ("adapt text.mp4 -o out", r"text\.mp4 cannot be opened as a video"),
     ("adapt fine -o out --judge empty", r"empty holds nothing: no data set is recognised there"),
-    ("adapt fine -o out --steps 3 --rounds 1", r"3 steps cannot be shared by 1 round\(s\); expected at least 4"),
-    ("adapt fine -o out --rounds -1", r"cannot be shared by -1 round\(s\)"),
+    (
+        "adapt fine -o out --steps 3 --rounds 1",
+        r"--steps 3 is too few for pretraining and 1 round\(s\); expected at least 4",
+    ),
+    ("adapt fine -o out --rounds -1", r"--rounds -1 is out of range"),
     ("adapt fine -o out --size 64x100", r"The crop 64x100 does not fit 'fastflownet'; give a --size of multiples"),
     ("adapt fine -o out --set lables=1", r"Unknown setting 'lables'"),
     ("adapt fine -o out --rounds 1 --student zero --student-init untrained", r"'zero' has no weights to train"),
@@ -139,14 +145,16 @@ ROWS = [
     ("adapt fine -o notes.txt", r"folder 'notes\.txt/pretrain' cannot be made|Cannot write to 'notes\.txt/pretrain'"),
     # Deployment
     ("predict a.png b.png -o out", r"Give either --network NAME or --onnx FILE"),
-    ("predict --onnx missing.onnx a.png b.png -o out", r"'missing\.onnx' does not exist|install mdflow\[export\]"),
-    ("predict --onnx notes.txt a.png b.png -o out", r"'notes\.txt' cannot be run by ONNX|install mdflow\[export\]"),
+    ("predict --onnx missing.onnx a.png b.png -o out", r"'missing\.onnx' is no \.onnx file|pip install"),
+    ("predict --onnx notes.txt a.png b.png -o out", r"'notes\.txt' is no \.onnx file|pip install"),
+    ("predict --onnx broken.onnx a.png b.png -o out", r"'broken\.onnx' cannot be run by ONNX|pip install"),
     (f"{PREDICT} --checkpoint empty --stage int a.png b.png -o out", r"'empty' has no int\.onnx; --stage int needs"),
     (f"{EVALUATE} --stage qat --synthetic 1", r"'' has no qat\.safetensors; --stage qat needs a folder"),
     ("export --network fastflownet -o notes.txt", r"'notes\.txt' exists; use --overwrite"),
     ("export --network fastflow -o out.onnx", r"Unknown network 'fastflow'"),
     ("export --network fastflownet --data fine -o out.onnx", r"takes 448x1024, 'fine' has 6x8; give one of these"),
     ("quantize --network fastflownet --stage int", r"No folder for the stages was given; use -o DIR"),
+    ("export --network dis -o out.onnx", r"'dis' has no weights to export|pip install"),
     ("quantize --network fastflownet --stage calibration --pairs 0 -o out", r"--pairs 0 is out of range"),
     ("quantize --network fastflownet --stage calibration --floats 120 -o out", r"--floats 120.0 is out of range"),
     ("quantize --network fastflownet --stage sharp -o out", r"invalid choice: 'sharp'"),
@@ -202,6 +210,7 @@ def make_files() -> None:
     Path("full").mkdir()
     Path("full/mine.txt").write_text("precious")
     Path("notes.txt").write_text("some notes")
+    Path("broken.onnx").write_text("no network")
     Path("notes.tar").write_text("no archive")
     Path("sharded").mkdir()
     Path("sharded/000000.tar").write_bytes(b"")
@@ -210,6 +219,7 @@ def make_files() -> None:
     Path("blocked/flow").write_text("no folder")
     Path("run").mkdir()
     Path("run/config.yaml").write_text("steps: 3")
+    Path("run/metrics.jsonl").touch()
     Path("text.mp4").write_text("no video at all")
     Path("script.mp4").write_text("ffconcat version 1.0\nfile one.mp4\n")
     video = VideoFile(Path("one.mp4"), 25)

@@ -10,6 +10,7 @@ import torch
 
 from mdflow.config import PretrainConfig
 from mdflow.errors import InputError
+from mdflow.networks import create
 from mdflow.rundir import open_run
 from mdflow.settings import build
 
@@ -35,9 +36,19 @@ def test_a_run_is_not_written_over(tmp_path):
 
 
 def test_only_the_same_settings_go_on(tmp_path):
-    open_run(config(tmp_path, steps=5))
+    open_run(config(tmp_path, steps=5)).save({})
     with pytest.raises(InputError, match="other settings: steps 5 -> 6; repeat the same command to resume"):
         open_run(config(tmp_path, steps=6), resume=True)
+
+
+def test_a_start_that_failed_at_once_is_no_run(tmp_path):
+    first, second = create("lightflow", width=0.125), create("lightflow", width=0.125)
+    open_run(config(tmp_path, steps=5)).keep_start(network=first)
+    weights = {key: value.clone() for key, value in second.state_dict().items()}
+    folder = open_run(config(tmp_path, steps=6))
+    folder.keep_start(network=second)
+    assert all(torch.equal(value, weights[key]) for key, value in second.state_dict().items())
+    assert "steps: 6" in (folder.path / "config.yaml").read_text()
 
 
 def test_there_may_be_nothing_to_resume(tmp_path):
@@ -181,6 +192,6 @@ class Malice:
 def test_settings_that_are_newer_than_a_run_do_not_stop_it(tmp_path):
     record = open_run(config(tmp_path, steps=5)).path / "config.yaml"
     record.write_text("".join(line for line in record.read_text().splitlines(True) if not line.startswith("keep:")))
-    open_run(config(tmp_path, steps=5), resume=True)
+    open_run(config(tmp_path, steps=5), resume=True).save({})
     with pytest.raises(InputError, match="keep 2 -> 7"):
         open_run(config(tmp_path, steps=5, keep=7), resume=True)

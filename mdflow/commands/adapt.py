@@ -136,8 +136,12 @@ def config_of(kind: type[Config], arguments: argparse.Namespace, footage: bool, 
     """A stage's config: a budget that a CPU can bear, then the flags, then those of --set that it knows."""
     total = STEPS if arguments.steps is None else arguments.steps
     rounds = arguments.rounds
-    if rounds < 0 or total < 2 * (1 + rounds):
-        raise InputError(f"{total} steps cannot be shared by {rounds} round(s); expected at least {2 * (1 + rounds)}.")
+    least = 2 * (1 + rounds)
+    if rounds < 0:
+        raise InputError(f"--rounds {rounds} is out of range; expected 0 or more.")
+    if total < least:
+        shared = f"pretraining and {rounds} round(s)" if rounds else "pretraining"
+        raise InputError(f"--steps {total} is too few for {shared}; expected at least {least}.")
     pretraining = kind is PretrainConfig
     first = total // 2 if rounds else total
     steps = first if pretraining else (total - first) // (2 * rounds)

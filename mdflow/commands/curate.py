@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=Rules.motion,
         metavar=("LOW", "HIGH"),
-        help="the pixels that a shot's median motion should have; its step follows (%(default)s)",
+        help="the pixels that a shot's median motion should have; its step follows ({:g} {:g})".format(*Rules.motion),
     )
     parser.add_argument("--largest-step", type=int, default=Rules.largest_step, metavar="N", help="(%(default)s)")
 

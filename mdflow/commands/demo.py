@@ -11,7 +11,7 @@ from mdflow.commands.predictor import STAGES, open_network
 from mdflow.demo_page.desk import Desk, Networks
 from mdflow.demo_page.upload import Limits
 from mdflow.deployment.runtime import OnnxPredictor
-from mdflow.errors import InputError
+from mdflow.errors import InputError, missing
 from mdflow.inference import Predictor
 from mdflow.training import pick_device
 
@@ -97,5 +97,5 @@ def serve(desk: Desk, host: str, port: int | None) -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("gradio", "starlette"):
             raise
-        raise InputError("The page needs Gradio, which is not installed; install mdflow[demo].") from error
+        raise missing("The page needs Gradio, which is not installed", "demo") from error
     page.serve(page.build_page(desk), desk, host, port)

@@ -135,7 +135,7 @@ def chosen_sets(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Datas
             yield "synthetic", source, open_dataset(source, **unseen)
             continue
         name, _, root = source.partition("=")
-        named = name in DATASETS  # else the = is one of an option behind the path
+        named = bool(root) and name in DATASETS  # else a folder of that name, or an option's = behind the path
         yield from sets_at(name, root) if named else sets_at(recognise_source(source), source)
 
 

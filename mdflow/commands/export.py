@@ -70,7 +70,7 @@ def images_of(source: str, size: Size, any_size: bool) -> list[Sample]:
     samples = spread(dataset, PAIRS)
     fitting = [sample for sample in samples if any_size or sample.image1.shape[:2] == size]
     if not fitting:
-        found = " ".join("x".join(map(str, sample.image1.shape[:2])) for sample in samples)
+        found = " ".join(dict.fromkeys("x".join(map(str, sample.image1.shape[:2])) for sample in samples))
         raise InputError(f"The file takes {size[0]}x{size[1]}, '{source}' has {found}; give one of these as --size.")
     return fitting
 

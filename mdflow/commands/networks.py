@@ -5,9 +5,9 @@ import argparse
 from mdflow.commands.training import parse_size
 from mdflow.deployment.profile import measure_cost
 from mdflow.errors import InputError
-from mdflow.networks import NETWORKS, create
+from mdflow.networks import NETWORKS
 from mdflow.report import text_table
-from teachers import RELEASES, WEIGHTS
+from teachers import RELEASES, WEIGHTS, blueprint, untrained
 from teachers.release import Release
 
 SIZE = (448, 1024)
@@ -55,9 +55,7 @@ def deployment_of(name: str) -> str:
     """What stands in the way of exporting and quantising a network or release, in sentences."""
     from mdflow.deployment.deployable import check_deployable
 
-    release = RELEASES.get(name)
-    network = create(release.network if release else name, **(release.options if release else {}))
-    found = check_deployable(network)
+    found = check_deployable(untrained(name))
     lines = [f"{name}: {found.obstacle or 'it can be exported.'}"]
     if found.integers:
         lines.append(
@@ -72,10 +70,8 @@ def deployment_of(name: str) -> str:
 
 def cost_line(name: str, size: tuple[int, int]) -> list[str]:
     """Name, millions of parameters, billions of multiply-adds, and stride of a network or release."""
-    release = RELEASES.get(name)
-    network = release.network if release else name
-    options = {**(release.options if release else {}), **COUNTED_WITH.get(network, {})}
-    cost = measure_cost(network, options, size)
+    network, options = blueprint(name)
+    cost = measure_cost(network, {**options, **COUNTED_WITH.get(network, {})}, size)
     if not cost.parameters:
         return [name, "-", "-", str(cost.stride)]
     return [name, f"{cost.parameters / 1e6:.2f} M", f"{cost.multiply_adds / 1e9:.1f} G", str(cost.stride)]

@@ -53,18 +53,23 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def open_network(name: str, checkpoint: str | None, options: list[str]) -> "FlowNetwork | OnnxPredictor":
-    """The network with the weights of a file, the shipped ones, or (checkpoint "untrained") fresh ones.
+    """The network with the weights of a file, the shipped ones, or (checkpoint "untrained") fresh ones of the seed 0.
 
     A checkpoint .onnx is a predictor already: the network and its fit are in the file.
     """
     if checkpoint and Path(checkpoint).suffix == ".onnx":
         return OnnxPredictor(checkpoint)
-    from mdflow.networks import create
-    from teachers import load
+    import torch
+
+    from teachers import load, untrained
 
     chosen = dict(parse_option(option) for option in options)
     try:
-        return create(name, **chosen) if checkpoint == UNTRAINED else load(name, checkpoint, **chosen)
+        if checkpoint == UNTRAINED:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                return untrained(name, **chosen).eval()
+        return load(name, checkpoint, **chosen)
     except TypeError as error:
         if not chosen:
             raise

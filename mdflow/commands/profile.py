@@ -15,6 +15,7 @@ from mdflow.errors import InputError
 from mdflow.fitting import Size
 from mdflow.inference import Predictor
 from mdflow.report import text_table
+from teachers import blueprint
 
 SIZE = (448, 1024)
 ROUNDS = 20
@@ -42,11 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
         require_new_file(arguments.json, arguments.overwrite)
     size = tuple(arguments.size)
     ways = ways_to_run(arguments, size) if arguments.rounds else {}
-    options = dict(parse_option(option) for option in arguments.option)
-    cost = measure_cost(arguments.network, options, size)
+    name, options = blueprint(arguments.network)
+    options = {**options, **dict(parse_option(option) for option in arguments.option)}
+    cost = measure_cost(name, options, size)
     if not cost.parameters:
         raise InputError(f"'{arguments.network}' has no parameters to count; choose another network.")
-    blocks, memory = block_costs(arguments.network, options, size)
+    blocks, memory = block_costs(name, options, size)
     print(f"{arguments.network} at {size[0]}x{size[1]}: {cost.parameters / 1e6:.2f} M parameters, ", end="")
     print(f"{cost.multiply_adds / 1e9:.2f} G multiply-adds, {memory / 2**20:.0f} MiB of activations at most.\n")
     shares = [[name, f"{count / 1e9:.3f}", f"{100 * count / cost.multiply_adds:.1f}"] for name, count in blocks.items()]

@@ -15,13 +15,12 @@ from mdflow.data.batches import Cached
 from mdflow.data.sample import Dataset
 from mdflow.data.tolerant import Tolerant, left_out_of
 from mdflow.errors import InputError
-from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 from mdflow.rundir import RunFolder, open_run
 from mdflow.settings import Config, build
 from mdflow.storage import write_whole
 from mdflow.training import pick_device
-from teachers import has_shipped, load
+from teachers import has_shipped, load, untrained
 
 HELD_OUT_SEED = 1_000_000  # added to the synthetic seed: scenes that no training sees
 
@@ -72,7 +71,7 @@ def make_network(config: NetworkConfig, run: RunConfig) -> FlowNetwork:
     torch.manual_seed(run.seed)
     start = start_of(config)
     if start == UNTRAINED:
-        network = create(config.name, **config.options)
+        network = untrained(config.name, **config.options)
     else:
         network = load(config.name, None if start == SHIPPED else start, **config.options)
     if not any(parameter.requires_grad for parameter in network.parameters()):

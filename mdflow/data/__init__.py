@@ -7,6 +7,7 @@ from pathlib import Path
 
 import yaml
 
+from mdflow.config import SyntheticConfig
 from mdflow.data.chairs import FlyingChairs
 from mdflow.data.curated import Curated
 from mdflow.data.files import entries
@@ -25,6 +26,7 @@ from mdflow.data.synthetic import Synthetic
 from mdflow.data.things import SceneFlow, ThingsSubset
 from mdflow.data.videos import Videos
 from mdflow.errors import InputError
+from mdflow.settings import build as read_settings
 
 DATASETS: dict[str, Callable[..., Dataset]] = {
     "synthetic": Synthetic,
@@ -158,4 +160,7 @@ def build(name: str, options: dict) -> Dataset:
         kind = known[key].annotation
         if kind in WORDS and type(value) is not kind and not (kind is float and type(value) is int):
             raise InputError(f"The option {key}={value} of the dataset {name} is no {WORDS[kind]}.")
+    if name == "synthetic":
+        checked = read_settings(SyntheticConfig, **options)
+        options = {key: getattr(checked, key) for key in options}
     return DATASETS[name](**options)

@@ -29,7 +29,7 @@ class Kitti2015(FileDataset):
 
     name = "kitti2015"
     images = ("image_2",)
-    expected = "ROOT/training/image_2/000000_10.png and 000000_11.png with training/flow_occ beside"
+    expected = "ROOT/training/image_2/000000_10.png and 000000_11.png (or testing/...) with training/flow_occ beside"
 
     def __init__(self, root: Path | str, split: str = "training"):
         folder = image_folder(Path(root), split, self.images, self.expected)
@@ -50,7 +50,7 @@ class Kitti2012(Kitti2015):
 
     name = "kitti2012"
     images = ("colored_0", "image_0")
-    expected = "ROOT/training/colored_0/000000_10.png and 000000_11.png with training/flow_occ beside"
+    expected = "ROOT/training/colored_0/000000_10.png and 000000_11.png (or testing/...) with training/flow_occ beside"
 
 
 class Kitti2015Multiview(FileDataset):

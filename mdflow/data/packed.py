@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from mdflow.data.sample import Sample
-from mdflow.errors import InputError
+from mdflow.errors import InputError, missing
 
 if TYPE_CHECKING:
     import lmdb
@@ -89,11 +89,11 @@ class Packed:
 
 
 def open_store(path: Path, readonly: bool) -> "lmdb.Environment":
-    """The LMDB file at a path; InputError when it cannot be opened, or without the extra mdflow[lmdb]."""
+    """The LMDB file at a path; InputError when it cannot be opened, or without the extra lmdb."""
     try:
         import lmdb
     except ImportError as error:
-        raise InputError(f"{path} is for LMDB; install mdflow[lmdb].") from error
+        raise missing(f"{path} is for LMDB", "lmdb") from error
     try:
         store = lmdb.open(
             str(path),

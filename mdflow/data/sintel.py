@@ -24,7 +24,9 @@ class Sintel(FileDataset):
     """
 
     name = "sintel"
-    expected = "ROOT/training/clean/SCENE/frame_0001.png with training/flow/SCENE/frame_0001.flo beside it"
+    expected = (
+        "ROOT/training/clean/SCENE/frame_0001.png (or test/...) with training/flow/SCENE/frame_0001.flo beside it"
+    )
 
     def __init__(self, root: Path | str, render: str = "clean", split: str = "training"):
         folder = Path(root) / split

@@ -15,8 +15,9 @@ from torch.export import Dim
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Sample
 from mdflow.deployment.frame import CORE_INPUTS, CORE_OUTPUT, put_in_frame
+from mdflow.deployment.quantize import IntegerConvolution
 from mdflow.deployment.runtime import OnnxPredictor
-from mdflow.errors import InputError
+from mdflow.errors import InputError, missing
 from mdflow.fitting import Size
 from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
@@ -48,13 +49,18 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False, kind: str =
 
     The images are (1,3,H,W) RGB, uint8 or, with the kind "float", float32 in [0,1]; the flow (1,2,H,W) in pixels.
     Operators of ONNX alone, opset 18, without the exporter's notes on each node. Raises InputError without the extra
-    mdflow[export], and when the network cannot be exported, with the layer that stands in the way.
+    export, for a network without weights or with quantised ones (mdflow.deployment.integer has those), and when it
+    cannot be exported, with the layer that stands in the way.
     """
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise InputError("Exporting needs onnx and onnxscript; install mdflow[export].") from error
+        raise missing("Exporting needs onnx and onnxscript", "export") from error
+    if not any(True for _ in network.parameters()):
+        raise InputError(f"'{network.name}' has no weights to export; choose another network.")
+    if any(isinstance(layer, IntegerConvolution) for layer in network.modules()):
+        raise InputError(f"'{network.name}' with these weights is quantised; export it with --int8.")
     model = traced(network, size, dynamic)
     del model.graph.value_info[:]  # runtimes find the shapes themselves
     for node in model.graph.node:
@@ -88,16 +94,19 @@ def traced(network: FlowNetwork, size: Size, dynamic: bool):  # onnx is optional
 
 @contextmanager
 def without_asides() -> Iterator[None]:
-    """Within, the exporter keeps to itself what is no user's concern: torchvision's operators, its own old calls."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    """Within, the exporter keeps to itself what is no user's concern: torchvision, its own old calls, axes' names."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.utils._sympy.interp")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            warnings.filterwarnings("ignore", "# The axis name", UserWarning)
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 def obstacle(error: BaseException, network: FlowNetwork) -> str:
@@ -111,7 +120,8 @@ def obstacle(error: BaseException, network: FlowNetwork) -> str:
             trace = trace.tb_next
         error, root = root, root.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{found or 'translation'}: {type(error).__name__}: {lines[0] if lines else 'no reason given'}"
+    reason = lines[0].rstrip(".") if lines else "no reason given"
+    return f"{found or 'translation'}: {type(error).__name__}: {reason}"
 
 
 def write_model(model, path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mdflow.deployment.frame import INPUTS, WHITE
-from mdflow.errors import InputError
+from mdflow.errors import InputError, missing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ class OnnxPredictor:
 
     `size` is the (height, width) that the file takes, None for any; smaller images are padded to it. `threads` is
     how many cores it uses, by default all. Raises InputError for a file that is no such network, or without the
-    extra mdflow[export].
+    extra export.
     """
 
     def __init__(self, path: Path | str, threads: int = 0) -> None:
@@ -78,9 +78,9 @@ def open_session(path: Path, threads: int = 0):  # onnxruntime is optional: no t
     try:
         import onnxruntime
     except ImportError as error:
-        raise InputError(f"'{path}' needs ONNX Runtime; install mdflow[export].") from error
-    if not path.is_file():
-        raise InputError(f"'{path}' does not exist; expected a file that `mdflow export` wrote.")
+        raise missing(f"'{path}' needs ONNX Runtime", "export") from error
+    if not path.is_file() or path.suffix != ".onnx":
+        raise InputError(f"'{path}' is no .onnx file; expected one that `mdflow export` wrote.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

@@ -15,7 +15,7 @@ def test_a_missing_gradio_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "gradio", None)
     monkeypatch.delitem(sys.modules, "mdflow.demo_page.page", raising=False)
     assert main(["demo", "--network", "zero"]) == 2
-    assert "needs Gradio, which is not installed; install mdflow[demo]." in capsys.readouterr().err
+    assert "needs Gradio, which is not installed; in the checkout of mdflow: pip install" in capsys.readouterr().err
 
 
 def test_networks_are_shown_by_name_and_file(tmp_path):

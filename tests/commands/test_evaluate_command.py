@@ -93,6 +93,20 @@ def test_untrained_networks_can_stand_in_the_table(sintel, capsys):
     assert "fastflownet=untrained" in capsys.readouterr().out
 
 
+def test_untrained_networks_are_the_same_each_time(sintel, tmp_path):
+    results = [tmp_path / "1.json", tmp_path / "2.json"]
+    for result in results:
+        main(["evaluate", "--network", "fastflownet=untrained", "--sintel", str(sintel), "--json", str(result)])
+    assert results[0].read_text() == results[1].read_text()
+
+
+def test_a_folder_may_be_named_like_a_data_set(sintel, monkeypatch, capsys):
+    sintel.rename(sintel.with_name("shards"))
+    monkeypatch.chdir(sintel.parent)
+    assert main(["evaluate", "--network", "zero", "--data", "shards"]) == 0
+    assert "sintel clean" in capsys.readouterr().out
+
+
 def test_submission_writes_archives_for_the_given_roots(tmp_path, capsys):
     folder = tmp_path / "kitti" / "testing" / "image_2"
     folder.mkdir(parents=True)

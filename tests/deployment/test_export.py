@@ -117,6 +117,13 @@ def test_the_integer_file_does_what_its_simulation_does_in_a_third_of_the_bytes(
     assert kinds == {onnx.TensorProto.INT8}
 
 
+def test_a_quantised_network_is_not_exported_as_if_it_were_none(exported, scenes):
+    network, _, _ = exported
+    ranges = dict.fromkeys(["decoder2.conv7"], calibrate(network, [scenes[0]]).ranges["decoder2.conv7"])
+    with pytest.raises(InputError, match="is quantised; export it with --int8"):
+        to_onnx(quantize(network, ranges, ranges), (64, 128))
+
+
 def test_a_layer_that_is_not_in_the_graph_is_named(exported):
     network, model, _ = exported
     layers = {"decoder9": network.decoder2.conv7}

@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 from mdflow.checkpoint import save_network
 from mdflow.errors import InputError
 from mdflow.networks import create
-from teachers import RELEASES, load
+from teachers import RELEASES, load, untrained
 
 
 @pytest.fixture
@@ -110,6 +110,12 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path):
 def test_unknown_names_are_answered_with_the_known_ones():
     with pytest.raises(InputError, match="raft_mdflow"):
         load("flownet9")
+
+
+def test_a_release_names_a_network_without_its_weights_too():
+    network = untrained("raft_mdflow", iterations=2)
+    assert network.name == "raft"
+    assert network.options == {**RELEASES["raft_mdflow"].options, "iterations": 2}
 
 
 def test_without_shipped_weights_the_source_is_named():
