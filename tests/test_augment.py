@@ -220,3 +220,44 @@ def test_weights_travel_like_a_picture_where_they_count():
     assert torch.allclose(found[whole], geometry.image1(weight)[whole], atol=1e-3)
     assert not found[~whole].any()
     assert set(geometry.mask1((weight > 0.3).float()).unique().tolist()) == {0.0, 1.0}
+
+
+def drawn(count: int = 400, **changes):
+    torch.manual_seed(0)
+    return draw_geometry(count, (72, 96), plain(**({"crop": (48, 64)} | changes)), torch.device("cpu"))
+
+
+def test_a_stretch_makes_one_axis_longer_and_the_other_shorter():
+    across, down = drawn(stretch=0.5, crop=(24, 32)).to_source1.diagonal(dim1=1, dim2=2)[:, :2].unbind(1)
+    torch.testing.assert_close(across * down, torch.ones(400))
+    ratio = torch.log2(across / down)
+    assert -0.5 <= ratio.min() < -0.4 and 0.4 < ratio.max() <= 0.5
+
+
+def test_crops_lie_anywhere_in_the_frame():
+    x, y = drawn().to_source1[:, :2, 2].unbind(1)
+    for place, free in ((x, 96 - 64), (y, 72 - 48)):
+        assert place.min() < 0.1 * free and place.max() > 0.9 * free
+        assert float(place.mean()) == pytest.approx(free / 2, rel=0.1)
+
+
+def test_a_relative_motion_goes_either_way_and_turns_and_grows_a_little():
+    geometry = drawn(relative=6)
+    middle = torch.tensor([31.5, 23.5, 1.0])
+    shift = (geometry.to_source2 @ middle - geometry.to_source1 @ middle)[:, :2]
+    assert -6.01 < shift.min() < -5 and 5 < shift.max() < 6.01
+    linear = geometry.to_source2[:, :2, :2]
+    assert torch.linalg.det(linear).std() > 0.01
+    angle = torch.atan2(linear[:, 1, 0], linear[:, 0, 0])
+    assert angle.min() < -0.05 and angle.max() > 0.05
+
+
+def test_up_to_three_boxes_are_taken_out_anywhere():
+    """Boxes of 2×2 pixels hardly ever overlap in a frame of 16×128."""
+    torch.manual_seed(0)
+    image = texture(16, 128, batch=300)
+    gone = (erase(image, AugmentConfig(eraser=1, eraser_size=(2, 2.9))) != image).any(1)
+    boxes = gone.flatten(1).sum(1) / 4
+    assert [bool(((boxes > count - 0.6) & (boxes <= count)).any()) for count in (1, 2, 3)] == [True] * 3
+    assert boxes.max() == 3
+    assert gone.any(0)[8:].any(1).all() and gone.any((0, 1))[-16:].any()

@@ -94,3 +94,26 @@ def test_a_soft_weight_falls_with_the_census_distance():
     assert soft[..., 14:24, 12:24].mean() < 0.05
     assert len(soft.unique()) > 100
     assert soft[hard == 1].min() > torch.exp(torch.tensor(-5.0 / 2.0)) - 1e-6
+
+
+def test_the_quantile_is_not_one_of_what_is_hidden():
+    """Half of the frame leaves it and looks wrong: of the other half, half is kept."""
+    image1, image2 = shifted_pair(24, 0, 40, 48)
+    image2 = image2 + 0.05 * torch.randn(image2.shape, generator=torch.Generator().manual_seed(0))
+    pair = image1, image2, constant_flow(24, 0, 40, 48), constant_flow(-24, 0, 40, 48)
+    kept = reliable_mask(*pair, ConfidenceConfig(quantile=0.5))[..., 3:-3, 3:-3]
+    visible = reliable_mask(*pair, ConfidenceConfig(quantile=None))[..., 3:-3, 3:-3]
+    assert 0.3 < kept.sum() / visible.sum() < 0.55
+
+
+def test_a_soft_weight_is_zero_where_nothing_is_visible():
+    image1, image2 = shifted_pair(12, 0, 40, 48)
+    soft = reliable_mask(
+        image1,
+        image2,
+        constant_flow(12, 0, 40, 48),
+        constant_flow(-12, 0, 40, 48),
+        ConfidenceConfig(quantile=None, soft=20.0),
+    )
+    assert not soft[..., -12:].any()
+    assert (soft[..., 3:-3, 3:-15] > 0).all()

@@ -53,3 +53,16 @@ def test_own_enlarges_small_frames_and_keeps_their_aspect():
     assert FITS["own"]((64, 128), 64).inner == (256, 512)
     assert FITS["own"]((300, 400), 64).inner == (300, 400)
     assert FITS["own"]((1, 2000), 64).inner == (4, 8000)
+
+
+def test_a_frame_that_is_shrunk_is_averaged():
+    """Stripes of one pixel at half the size are grey, not stripes of their own."""
+    stripes = (torch.arange(130) % 2).float().expand(1, 3, 64, 130)
+    small = FITS["resize"]((64, 130), 64, (64, 64)).apply(stripes)
+    assert small[..., 4:-4].std() < 0.1
+
+
+def test_own_pads_on_all_sides():
+    fit = FITS["own"]((300, 401), 64)
+    assert fit == FITS["pad"]((300, 401), 64)
+    assert (fit.left, fit.right, fit.top, fit.bottom) == (23, 24, 10, 10)

@@ -146,3 +146,9 @@ def test_the_range_map_counts_what_lands_together_and_shares_between_pixels():
 def test_each_item_of_a_batch_has_its_own_range_map():
     flows = torch.cat([constant_flow(3, 0, 8, 10), constant_flow(-1, 2, 8, 10)])
     assert torch.equal(range_map(flows), torch.cat([range_map(flows[:1]), range_map(flows[1:])]))
+
+
+def test_the_last_pixel_is_the_edge_of_the_frame():
+    flow = constant_flow(0.5, 0, 4, 6)
+    assert (inside_frame(flow)[..., -1] == 0).all() and (inside_frame(flow)[..., :-1] == 1).all()
+    assert (inside_frame(flow.flip(1))[..., -1, :] == 0).all() and (inside_frame(flow.flip(1))[..., :-1, :] == 1).all()

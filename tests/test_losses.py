@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from pictures import constant_flow, texture
 
 from mdflow.config import SupervisedConfig
@@ -289,3 +290,20 @@ def test_coarse_labels_of_dense_ones_are_their_mean():
     local, weight = labels_at((4, 6), target, torch.ones(1, 1, 16, 24))
     torch.testing.assert_close(local, resize_flow(target, (4, 6)))
     torch.testing.assert_close(weight, torch.ones(1, 1, 4, 6))
+
+
+def test_the_largest_motion_is_a_length_in_pixels():
+    flow, config = torch.zeros(1, 2, 8, 8), SupervisedConfig(largest=400)
+    for target, expected in (((30, 0), 30), ((0, 500), 0), ((300, 300), 0), ((240, 240), 240 * 2**0.5)):
+        found = supervised_loss([flow], constant_flow(*target, 8, 8), torch.ones(1, 1, 8, 8), config)
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_mean_of_little_weight_is_still_a_mean():
+    assert float(masked_mean(torch.tensor([3.0, 5.0]), torch.tensor([0.2, 0.0]))) == pytest.approx(3)
+
+
+def test_ssim_at_the_border_reflects_the_images():
+    image1, image2 = texture(9, 10, 1), texture(9, 10, 2)
+    wide = [F.pad(image, (1,) * 4, mode="reflect") for image in (image1, image2)]
+    torch.testing.assert_close(ssim(image1, image2), ssim(*wide)[..., 1:-1, 1:-1])

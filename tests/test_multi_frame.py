@@ -51,3 +51,22 @@ def test_two_frames_that_share_too_little_tell_nothing():
     visible = torch.zeros(1, 1, *SIZE)
     visible[..., :3] = 1
     assert not hidden_labels(Translation(-60, 0), image, image, flow12, visible, torch.tensor([True]))[1].any()
+
+
+def test_what_is_hidden_does_not_teach_what_is_hidden():
+    """The flow to the frame after is wrong in the band that this hides; the labels there follow the other pixels."""
+    image, flow12 = texture(48, 64, seed=1, batch=2), constant_flow(3, 0, 48, 64, batch=2)
+    visible = torch.ones(2, 1, 48, 64)
+    visible[..., 20:30] = 0
+    flow12[..., 20:30] = 50
+    flow, weight = hidden_labels(Translation(-3, 0), image, image, flow12, visible, torch.tensor([True, True]))
+    assert weight[..., 20:30].all()
+    assert torch.allclose(flow[..., 20:30], constant_flow(3, 0, 48, 10, batch=2), atol=1e-2)
+
+
+def test_each_image_needs_enough_of_its_own():
+    image, flow12 = texture(48, 64, seed=1, batch=2), constant_flow(3, 0, 48, 64, batch=2)
+    visible = torch.ones(2, 1, 48, 64)
+    visible[0, ..., 4:], visible[1, ..., 32:] = 0, 0
+    _, weight = hidden_labels(Translation(-3, 0), image, image, flow12, visible, torch.tensor([True, True]))
+    assert not weight[0].any() and weight[1].any()

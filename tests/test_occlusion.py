@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pictures import constant_flow
 
 from mdflow.geometry import inside_frame
-from mdflow.occlusion import forward_backward, range_map_visibility
+from mdflow.occlusion import forward_backward, range_map_visibility, visible_inside
 
 RECORDED = Path(__file__).parents[2] / "shared" / "reference" / "forward_backward_occlusion.npz"
 SIZE, SIDE, STEP = 48, 16, 6
@@ -74,3 +74,18 @@ def test_the_masks_are_those_of_the_original():
     flow12, flow21 = (torch.from_numpy(recorded[name]) for name in ("flow12", "flow21"))
     for found, name in ((forward_backward(flow12, flow21), "visible1"), (forward_backward(flow21, flow12), "visible2")):
         assert np.array_equal(found.numpy() > 0.5, recorded[name] > 0)
+
+
+@pytest.mark.parametrize("dx", [0.5, 5, -5])
+def test_what_leaves_the_frame_is_not_visible_and_all_else_of_a_shift_is(dx):
+    """Half a pixel passes the forward-backward check even where nothing comes back."""
+    flow = constant_flow(dx, 0, 8, 32)
+    assert torch.equal(visible_inside(flow, -flow), inside_frame(flow))
+    assert inside_frame(flow).mean() < 1
+
+
+@pytest.mark.parametrize(("speed", "back", "expected"), [(20, -17.1, 0), (17.3, -20, 1), (20, -18, 1)])
+def test_the_tolerance_is_a_hundredth_of_both_squared_lengths(speed, back, expected):
+    """0.01 (|f|² + |b|²) + 0.5 is 7.42, 7.49 and 7.74 px²; they are 8.41, 7.29 and 4 apart."""
+    found = forward_backward(constant_flow(speed, 0, 4, 64), constant_flow(back, 0, 4, 64))
+    assert (found[..., :40] == expected).all()

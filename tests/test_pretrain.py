@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 import torch
 from pictures import shifted_pair
-from toy import Pairs, Stopped, Translation
+from toy import Pairs, Stopped, Translation, captured
 
 from mdflow import pretrain
-from mdflow.config import AugmentConfig, PretrainConfig
+from mdflow.config import AugmentConfig, DistillConfig, PretrainConfig
 from mdflow.history import read_metrics
 from mdflow.networks import create
 from mdflow.pretrain import HIDDEN, anchor_loss, cut_crops, known_flows, label_loss, pretrain_step
@@ -167,3 +167,29 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(tmp_path):
     resumed = train(tmp_path, "parts", resume=True, seed=5)
     for (name, one), other in itertools.zip_longest(whole.state_dict().items(), resumed.state_dict().values()):
         assert torch.equal(one, other), name
+
+
+def pretraining(**changes) -> PretrainConfig:
+    return PretrainConfig(**({"augment": STILL | {"crop": (64, 64)}, "self_weight": 1.0, "self_from": 0.0} | changes))
+
+
+def test_its_own_flow_of_clean_frames_is_a_label_where_it_is_visible(monkeypatch):
+    seen, one = captured(monkeypatch, pretrain), batch(16, 0, 64, 64)
+    pretrain_step(Translation(16, 0), pretraining(), one, 1.0)
+    assert torch.allclose(seen["images"][0], one["coloured1"], atol=1e-4)
+    assert torch.allclose(seen["images"][1], one["coloured2"], atol=1e-4)
+    mask1, mask2 = seen["weights"]
+    assert not mask1[..., 48:].any() and (mask1[..., :48] == 1).all()
+    assert not mask2[..., :16].any() and (mask2[..., 16:] == 1).all()
+
+
+def test_the_start_looks_at_clean_frames():
+    start, one = Translation(3, -1), batch(3, -1, 64, 64)
+    pretrain_step(Translation(3, -1), pretraining(anchor=1.0), one, 0.5, start)
+    assert torch.equal(start.seen[0], one["image1"]) and torch.equal(start.seen[1], one["image2"])
+
+
+def test_trained_weights_start_with_the_occlusion_that_they_can_see():
+    found, taught = PretrainConfig(**pretrain.trained_start()).loss, DistillConfig().loss
+    for name in ("reduced", "mask_from", "forward_backward_from"):
+        assert getattr(found, name) == getattr(taught, name), name

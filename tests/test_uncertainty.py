@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from pictures import constant_flow, texture
@@ -129,3 +130,32 @@ def test_what_is_too_fast_to_be_judged_is_not_foretold_either():
     network, target = Foretelling(3, -2, 0), constant_flow(500, 0, *SIZE)
     config = SupervisedConfig(uncertainty=0.5, largest=400)
     assert float(judged_loss(network, *pair(), target, torch.ones(1, 1, *SIZE), config).detach()) == 0
+
+
+class Directed(Translation):
+    """Foretells, at two iterations, first nonsense and then what the first frame's brightness says."""
+
+    uncertainty = True
+
+    def estimate_with_uncertainty(self, features1, features2):
+        flow = self.estimate(features1, features2)[0]
+        last = torch.log(features1[0].mean((1, 2, 3), keepdim=True)) * 2
+        return [flow, flow], [torch.full_like(flow[:, :1], 9.0), last.expand_as(flow[:, :1])]
+
+
+def test_deviations_are_those_of_each_directions_last_flow():
+    dark, bright = torch.full((1, 3, 48, 64), 0.25), torch.full((1, 3, 48, 64), 0.75)
+    deviation12, deviation21 = deviations(Directed(), dark, bright)
+    assert float(deviation12.mean()) == pytest.approx(0.25, rel=1e-4)
+    assert float(deviation21.mean()) == pytest.approx(0.75, rel=1e-4)
+
+
+def test_what_earlier_iterations_foretell_counts_less():
+    network, ones = Directed(3, -2), torch.full((1, 3, 48, 64), 1.0)
+    target, weight = constant_flow(0, 0, 48, 64), torch.ones(1, 1, 48, 64)
+    plain, both = (
+        float(judged_loss(network, ones, ones, target, weight, SupervisedConfig(gamma=0.5, uncertainty=u)).detach())
+        for u in (1e-9, 1.0)
+    )
+    at = [2**0.5 * np.exp(-alpha / 2) * (5 + SMALLEST) + alpha / 2 for alpha in (9.0, 0.0)]
+    assert both - plain == pytest.approx(0.5 * at[0] + at[1], rel=1e-4)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from pictures import constant_flow, shifted_pair, texture
 
 from mdflow.config import UnsupervisedConfig
+from mdflow.losses import census, robust
 from mdflow.unsupervised import Crops, photometric, unsupervised_loss, visibility
 
 OFF = {"l1": 0, "charbonnier": 0, "ssim": 0, "census": 0, "ternary": 0, "smooth1": 0, "smooth2": 0}
@@ -226,3 +227,42 @@ def test_reduced_frames_see_motion_that_no_window_does():
     assert all(farther > nearer for farther, nearer in pairwise(before))
     assert before[3] < 0.9 * before[0]
     assert after[0] < after[1] < after[2]
+
+
+@pytest.mark.parametrize("smooth_at", [1, 2, 4])
+def test_smoothness_of_a_slope_is_the_same_on_every_grid(smooth_at):
+    """Half a pixel a pixel, down the frame: on a grid of 1/4 it is 2 px in 4, so again half a pixel a pixel."""
+    grow = torch.arange(64.0)[:, None].expand(64, 96) * 0.5
+    flow, image = torch.stack([grow, torch.zeros(64, 96)])[None], torch.zeros(1, 3, 64, 96)
+    config = only(smooth1=1, smooth_at=smooth_at, edge=10)
+    terms, _ = unsupervised_loss(Crops.whole(image, image), [flow], [flow], config)
+    assert float(terms["smooth1"]) == pytest.approx(0.5 * (0.5 / 2), rel=0.05)
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3])
+def test_census_counts_whole_windows_alone(radius):
+    image1, image2, visible = texture(20, 24, 1), texture(20, 24, 2), torch.ones(1, 1, 20, 24)
+    inner = (..., slice(radius, -radius), slice(radius, -radius))
+    found = photometric(image1, image2, visible, only(census=1, census_radius=radius))["census"]
+    assert float(found) == pytest.approx(float(robust(census(image1, image2, radius))[inner].mean()))
+    ternary = photometric(image1, image2, visible, only(ternary=1))["ternary"]
+    assert float(ternary) == pytest.approx(float(census(image1, image2, 1)[..., 1:-1, 1:-1].mean() / 9))
+
+
+@pytest.mark.parametrize("term", ["l1", "charbonnier", "ssim", "census", "ternary"])
+def test_what_is_not_visible_does_not_count(term):
+    image1, image2, visible = texture(20, 24, 1), texture(20, 24, 2), torch.ones(1, 1, 20, 24)
+    image2[..., :10], visible[..., :14] = image1[..., :10], 0
+    config = only(**{term: 1})
+    masks = torch.ones_like(visible), visible
+    whole, part = (float(photometric(image1, image2, mask, config)[term]) for mask in masks)
+    assert part > 1.2 * whole
+    assert float(photometric(image1, image2, 0 * visible, config)[term]) == 0
+
+
+def test_the_masks_are_those_of_the_finest_flows():
+    image1, image2 = shifted_pair(8, 0, 32, 64)
+    right, none = constant_flow(8, 0, 32, 64), torch.zeros(1, 2, 32, 64)
+    _, masks = unsupervised_loss(Crops.whole(image1, image2), [none, right], [none, -right], only(l1=1, outputs=2))
+    assert (masks[0][..., -8:] == 0).all() and (masks[0][..., :-8] == 1).all()
+    assert (masks[1][..., :8] == 0).all() and (masks[1][..., 8:] == 1).all()

@@ -60,3 +60,15 @@ class Pairs:
         flow = np.zeros((self.size, self.size, 2), np.float32)
         flow[..., 0] = 2
         return Sample(f"{index}", wide[:, 2 : self.size + 2], wide[:, : self.size], flow, flow21=-flow)
+
+
+def captured(monkeypatch, module) -> dict:
+    """What a module gives to its imitation_loss, once it has: images, flows and weights."""
+    seen = {}
+
+    def look(network, images, flows, weights, *rest):
+        seen.update(images=images, flows=flows, weights=weights)
+        return torch.ones((), requires_grad=True)
+
+    monkeypatch.setattr(module, "imitation_loss", look)
+    return seen

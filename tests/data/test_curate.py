@@ -11,7 +11,7 @@ from conftest import encode
 
 from mdflow.data import open_dataset
 from mdflow.data.contact import COLOURS, KEPT, contact_sheet
-from mdflow.data.curate import Rules, curate
+from mdflow.data.curate import Rules, curate, is_cut, make_shot
 from mdflow.data.curated import clip_names, extract
 from mdflow.data.io import read_image, write_image
 from mdflow.errors import InputError
@@ -183,3 +183,23 @@ def test_clips_have_names_of_their_own(tmp_path, monkeypatch):
     sources = ["clips", "pairs.mp4", "x/a_1.mp4", "x/a.mp4", "y/a.mp4", "."]
     names = clip_names([SimpleNamespace(source=Path(source)) for source in sources])
     assert names == ["clips_1", "pairs_1", "a_1", "a", "a_2", tmp_path.stem]
+
+
+def test_a_cut_stands_out_among_its_neighbours():
+    """Where flow explains nothing anywhere, water or fire, there is no cut."""
+    residual = np.full(20, 0.5)
+    assert not is_cut(SimpleNamespace(residual=residual), 10, range(20), Rules())
+    residual = np.full(20, 0.2)
+    residual[10] = 0.6
+    assert is_cut(SimpleNamespace(residual=residual), 10, range(20), Rules())
+
+
+def test_a_step_carries_no_motion_beyond_the_range():
+    survey = SimpleNamespace(motion=np.full(30, 15.0))
+    assert make_shot(list(range(30)), survey, Rules(motion=(20, 24))).step == 1
+    assert make_shot(list(range(30)), survey, Rules(motion=(20, 30))).step == 2
+
+
+def test_the_motion_into_a_shot_is_not_its_own():
+    survey = SimpleNamespace(motion=np.array([np.nan, 3.0, 99.0, 4.0]))
+    assert make_shot([2, 3], survey, Rules()).motion == 4

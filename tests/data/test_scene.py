@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mdflow.data.motion import Camera, PlaneMotion, SurfaceMotion
-from mdflow.data.scene import Layer, flow_to, frame_points, sample_texture, texture_points, view, visible_in
+from mdflow.data.scene import Layer, View, flow_to, frame_points, sample_texture, texture_points, view, visible_in
 from mdflow.data.scenery import random_bend
 
 HEIGHT, WIDTH = 24, 32
@@ -157,3 +157,38 @@ def test_a_texture_seen_from_afar_is_averaged():
     far = sample_texture(layer, grid() * 8)
     assert near[..., :3].std() > 60
     assert far[..., :3].std() < 25
+
+
+def test_a_surface_moves_by_itself_too():
+    """Half a metre a frame at 10 m, seen with a focal length of 30 px: 1.5 px to the right, 3 up."""
+    camera = Camera(30.0, np.array([16.0, 12.0]), np.zeros(3), np.zeros(3))
+    axes = np.array([0.1, 0, 0]), np.array([0, 0.1, 0])
+    wall = SurfaceMotion(camera, np.array([-5, -5, 10.0]), *axes, np.array([0.5, -1.0, 0]))
+    layer = Layer(texture(100, 100), wall, endless=True)
+    assert np.abs(flow_to([layer], view([layer], 0, 24, 32), 1) - [1.5, -3]).max() < 1e-3
+
+
+@pytest.mark.parametrize("step", [1, 2, 4, 8])
+def test_a_texture_seen_from_afar_stays_in_its_place(step):
+    ramp = np.full((256, 256, 4), 255, np.uint8)
+    ramp[..., 0], ramp[..., 1] = np.arange(256), np.arange(256)[:, None]
+    points = np.stack(np.meshgrid(np.arange(24), np.arange(16)), axis=-1).astype(np.float32) * step + 24
+    assert np.abs(sample_texture(Layer(ramp, slide(0, 0, 0, 0)), points)[..., :2] - points).max() < 0.6
+
+
+def test_a_bend_carries_a_layer_beyond_its_box():
+    bend = np.zeros((8, 8, 2), np.float32)
+    bend[..., 0] = 6
+    layers = [
+        Layer(texture(40, 50), slide(-5, -5, 0, 0), endless=True),
+        Layer(texture(8, 8, 1), slide(10, 6, 0, 0), bend),
+    ]
+    label = view(layers, 1, 24, 32).label
+    assert (label[6:14, 16:24] == 1).all() and (label == 1).sum() == 64
+
+
+def test_the_nearest_pixel_says_whether_a_point_is_covered():
+    here, there = (View(0, None, np.array([labels], np.int16), []) for labels in ([0, 0, 0, 0], [0, 1, 0, 0]))
+    flow = np.zeros((1, 4, 2), np.float32)
+    flow[..., 0] = 0.6
+    assert visible_in(here, flow, there).tolist() == [[False, True, True, False]]

@@ -82,3 +82,27 @@ def test_the_spectral_radius_of_the_refinement_can_be_had():
     radius = spectral_radius(network.dynamics(*features), state, iterations=10)
     assert radius.shape == (1,)
     assert 0 < radius.item() < 10
+
+
+def deq(**options):
+    torch.manual_seed(0)
+    return create("deqflow", **({"size": "tiny", "tolerance": 0.0, "weight_norm": False} | options))
+
+
+def test_corrections_come_in_the_order_of_the_steps():
+    images = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        flows = deq(iterations=6, corrections=3)(*images)
+        for flow, iterations in zip(flows, (2, 4, 6), strict=True):
+            torch.testing.assert_close(flow, deq(iterations=iterations)(*images)[-1])
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_the_gradient_passes_through_the_flow_before_if_asked_for(through):
+    images = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    slopes = []
+    for steps in (1, 2):
+        network = deq(iterations=2, gradient_steps=steps, flow_gradient=through)
+        (slope,) = torch.autograd.grad(network(*images)[-1].sum(), network.update.flow[2].bias)
+        slopes.append(slope)
+    assert torch.allclose(*slopes, rtol=1e-4) != through
