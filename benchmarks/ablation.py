@@ -245,15 +245,17 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(
         ["| row | seeds | " + " | ".join(keys) + " |", "|---" * (2 + len(keys)) + "|"]
         + [
-            f"| {name} | {len(found)} | " + " | ".join(spread([line[key] for line in found]) for key in keys) + " |"
+            f"| {name} | {len(found)} | " + " | ".join(spread([line.get(key) for line in found]) for key in keys) + " |"
             for name, found in rows
             if found
         ]
     )
 
 
-def spread(values: Sequence[float]) -> str:
-    """ "mean ± deviation", of one value the value."""
+def spread(values: Sequence[float | None]) -> str:
+    """ "mean ± deviation", of one value the value; "–" where not all were measured."""
+    if None in values:
+        return "–"
     mean = f"{statistics.mean(values):.3f}"
     return f"{mean} ± {statistics.stdev(values):.3f}" if len(values) > 1 else mean
 
