@@ -141,7 +141,7 @@ def comparison(sample: Sample, before: FlowNetwork, after: FlowNetwork) -> tuple
     """A panel of one pair, two rows of three, and its caption: with truth the errors, else what stays unexplained."""
     flows = [Predictor(network)(sample.image1, sample.image2) for network in (before, after)]
     truth = sample.flow12
-    scale = max(typical_speed(flows[1] if truth is None else truth), 1)
+    scale = typical_speed(flows[1] if truth is None else truth)
     colours = [flow_to_colour(flow, scale) for flow in flows]
     if truth is None:
         below = [sample.image2, *(unexplained_picture(sample, flow) for flow in flows)]

@@ -17,8 +17,6 @@ from mdflow.visualize import flow_to_colour, occlusion_image, panel, typical_spe
 if TYPE_CHECKING:  # results are also written where there is no PyTorch (mdflow.deployment.runtime)
     from mdflow.inference import BothDirections
 
-SMALLEST_SCALE = 1.0
-"""Pixels a frame that have full colour at least, so that the noise of a still scene stays pale."""
 SCALE_MEMORY = 0.95
 """How much of its colour scale a sequence keeps a frame: colours change slowly instead of flickering."""
 
@@ -33,7 +31,7 @@ def make_folder(path: Path) -> None:
 
 def following_scale(flow: np.ndarray, before: float) -> float:
     """The speed in pixels that has full colour in the next picture of a sequence; `before` is the last one's."""
-    return max(typical_speed(flow), SMALLEST_SCALE, SCALE_MEMORY * before)
+    return max(typical_speed(flow), SCALE_MEMORY * before)
 
 
 class Pictures(Protocol):
@@ -113,7 +111,7 @@ class Results:
         self.form = form
         self.rate = rate
         self.fixed_scale = scale
-        self.scale = SMALLEST_SCALE
+        self.scale = 0.0
         self.pictures: dict[str, Pictures] = {}
         self.open = ExitStack()
 

@@ -19,6 +19,7 @@ HUES = np.stack(
     axis=-1,
 ).astype(np.float32)
 UNKNOWN_COLOUR = (0, 0, 0)
+SMALLEST_SCALE = 1.0  # pixels that have full colour at least, so that the noise of a still scene stays pale
 SMALLEST_CAPTION = 16
 GAP = 2
 
@@ -42,11 +43,15 @@ def flow_to_colour(flow: np.ndarray, largest: float | None = None, valid: np.nda
 
 
 def typical_speed(flow: np.ndarray) -> float:
-    """The speed that 99 % of the known pixels stay below, in pixels: a `largest` for flow_to_colour."""
+    """The speed that 99 % of the known pixels stay below, in pixels, or SMALLEST_SCALE: for flow_to_colour."""
     # A picture's few thousand pixels tell it as well as all of them.
     step = max(round((flow.size / 20000) ** 0.5), 1)
     speed = np.linalg.norm(flow[::step, ::step], axis=-1)
-    return float(np.quantile(speed[np.isfinite(speed)], 0.99)) if np.isfinite(speed).any() else 0.0
+    return (
+        max(float(np.quantile(speed[np.isfinite(speed)], 0.99)), SMALLEST_SCALE)
+        if np.isfinite(speed).any()
+        else SMALLEST_SCALE
+    )
 
 
 def occlusion_image(visible: np.ndarray) -> np.ndarray:

@@ -50,6 +50,11 @@ def test_typical_speed_ignores_outliers_and_nan():
     assert typical_speed(flow) == pytest.approx(2**0.5)
 
 
+@pytest.mark.parametrize("speed", [0, 0.3, np.nan])
+def test_what_hardly_moves_is_not_made_colourful(speed):
+    assert typical_speed(np.full((10, 10, 2), speed, np.float32)) == 1
+
+
 def test_occluded_is_white_and_error_grows_bright():
     assert occlusion_image(np.array([[1.0, 0.0]]))[0].tolist() == [[0, 0, 0], [255, 255, 255]]
     picture = error_image(np.array([[0.0, 4.0, 50.0, np.nan]]), largest=10).astype(int)[0]
