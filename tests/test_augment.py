@@ -56,9 +56,9 @@ def moving_pair() -> tuple[torch.Tensor, ...]:
     return image1, image2, flow12, mask
 
 
-def draw(config: AugmentConfig, seed: int = 0):
+def draw(config: AugmentConfig, seed: int = 0, count: int = 4):
     torch.manual_seed(seed)
-    return draw_geometry(4, FRAME, config, CPU)
+    return draw_geometry(count, FRAME, config, CPU)
 
 
 def border_is_known(mask: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
@@ -117,6 +117,14 @@ def test_a_zoomed_flow_grows():
     assert torch.allclose(found, constant_flow(6, -4, *CROP, batch=4), atol=1e-4)
 
 
+def test_a_stretch_makes_one_axis_longer_and_the_other_shorter():
+    geometry = draw(plain(stretch=0.5, crop=(24, 32)), count=400)
+    across, down = geometry.to_source1.diagonal(dim1=1, dim2=2)[:, :2].unbind(1)
+    torch.testing.assert_close(across * down, torch.ones(400))
+    ratio = torch.log2(across / down)
+    assert -0.5 <= ratio.min() < -0.4 and 0.4 < ratio.max() <= 0.5
+
+
 def test_a_relative_shift_moves_frame_2_and_the_flow_alone():
     image = smooth(*FRAME)
     geometry = draw(plain(relative=5))
@@ -125,6 +133,17 @@ def test_a_relative_shift_moves_frame_2_and_the_flow_alone():
     known = border_is_known(torch.ones(4, 1, *CROP), flow)
     error = (warp(geometry.image2(image), flow) - geometry.image1(image)).abs().amax(1, keepdim=True)
     assert error[known].max() < 0.04
+
+
+def test_a_relative_motion_goes_either_way_and_turns_and_grows_a_little():
+    geometry = draw(plain(relative=6), count=400)
+    middle = torch.tensor([31.5, 23.5, 1.0])
+    shift = (geometry.to_source2 @ middle - geometry.to_source1 @ middle)[:, :2]
+    assert -6.01 < shift.min() < -5 and 5 < shift.max() < 6.01
+    linear = geometry.to_source2[:, :2, :2]
+    assert torch.linalg.det(linear).std() > 0.01
+    angle = torch.atan2(linear[:, 1, 0], linear[:, 0, 0])
+    assert angle.min() < -0.05 and angle.max() > 0.05
 
 
 def test_masks_stay_zero_or_one_and_know_what_rotation_brings_in():
@@ -147,6 +166,13 @@ def test_crops_without_rotation_lie_in_the_frame(crop):
     for axis, length in ((0, FRAME[1]), (1, FRAME[0])):
         assert points[:, axis].min() >= -0.51
         assert points[:, axis].max() <= length - 0.49
+
+
+def test_crops_lie_anywhere_in_the_frame():
+    x, y = draw(plain(), count=400).to_source1[:, :2, 2].unbind(1)
+    for place, free in ((x, FRAME[1] - CROP[1]), (y, FRAME[0] - CROP[0])):
+        assert place.min() < 0.1 * free and place.max() > 0.9 * free
+        assert float(place.mean()) == pytest.approx(free / 2, rel=0.1)
 
 
 def test_a_crop_alone_keeps_every_pixel_as_it_is():
@@ -187,6 +213,17 @@ def test_the_eraser_takes_boxes_of_mean_colour_and_leaves_the_rest():
     assert (area <= 3 * 16 * 16).all()
 
 
+def test_up_to_three_boxes_are_taken_out_anywhere():
+    """Boxes of 2×2 pixels hardly ever overlap in a frame of 16×128."""
+    torch.manual_seed(0)
+    image = texture(16, 128, batch=300)
+    gone = (erase(image, AugmentConfig(eraser=1, eraser_size=(2, 2.9))) != image).any(1)
+    boxes = gone.flatten(1).sum(1) / 4
+    assert [bool(((boxes > count - 0.6) & (boxes <= count)).any()) for count in (1, 2, 3)] == [True] * 3
+    assert boxes.max() == 3
+    assert gone.any(0)[8:].any(1).all() and gone.any((0, 1))[-16:].any()
+
+
 def test_the_eraser_strikes_as_often_as_asked():
     torch.manual_seed(0)
     image = texture(16, 16, batch=200)
@@ -220,44 +257,3 @@ def test_weights_travel_like_a_picture_where_they_count():
     assert torch.allclose(found[whole], geometry.image1(weight)[whole], atol=1e-3)
     assert not found[~whole].any()
     assert set(geometry.mask1((weight > 0.3).float()).unique().tolist()) == {0.0, 1.0}
-
-
-def drawn(count: int = 400, **changes):
-    torch.manual_seed(0)
-    return draw_geometry(count, (72, 96), plain(**({"crop": (48, 64)} | changes)), torch.device("cpu"))
-
-
-def test_a_stretch_makes_one_axis_longer_and_the_other_shorter():
-    across, down = drawn(stretch=0.5, crop=(24, 32)).to_source1.diagonal(dim1=1, dim2=2)[:, :2].unbind(1)
-    torch.testing.assert_close(across * down, torch.ones(400))
-    ratio = torch.log2(across / down)
-    assert -0.5 <= ratio.min() < -0.4 and 0.4 < ratio.max() <= 0.5
-
-
-def test_crops_lie_anywhere_in_the_frame():
-    x, y = drawn().to_source1[:, :2, 2].unbind(1)
-    for place, free in ((x, 96 - 64), (y, 72 - 48)):
-        assert place.min() < 0.1 * free and place.max() > 0.9 * free
-        assert float(place.mean()) == pytest.approx(free / 2, rel=0.1)
-
-
-def test_a_relative_motion_goes_either_way_and_turns_and_grows_a_little():
-    geometry = drawn(relative=6)
-    middle = torch.tensor([31.5, 23.5, 1.0])
-    shift = (geometry.to_source2 @ middle - geometry.to_source1 @ middle)[:, :2]
-    assert -6.01 < shift.min() < -5 and 5 < shift.max() < 6.01
-    linear = geometry.to_source2[:, :2, :2]
-    assert torch.linalg.det(linear).std() > 0.01
-    angle = torch.atan2(linear[:, 1, 0], linear[:, 0, 0])
-    assert angle.min() < -0.05 and angle.max() > 0.05
-
-
-def test_up_to_three_boxes_are_taken_out_anywhere():
-    """Boxes of 2×2 pixels hardly ever overlap in a frame of 16×128."""
-    torch.manual_seed(0)
-    image = texture(16, 128, batch=300)
-    gone = (erase(image, AugmentConfig(eraser=1, eraser_size=(2, 2.9))) != image).any(1)
-    boxes = gone.flatten(1).sum(1) / 4
-    assert [bool(((boxes > count - 0.6) & (boxes <= count)).any()) for count in (1, 2, 3)] == [True] * 3
-    assert boxes.max() == 3
-    assert gone.any(0)[8:].any(1).all() and gone.any((0, 1))[-16:].any()

@@ -9,10 +9,15 @@ HEIGHT, WIDTH, SHIFT = 40, 48, 4
 WRONG = (slice(None), slice(None), slice(12, 26), slice(10, 26))  # well inside, so that wrong ends stay inside
 
 
+def labels_of_a_shift(shift: int) -> tuple[torch.Tensor, ...]:
+    """(image1, image2, flow12, flow21) of a shift to the right."""
+    flow = constant_flow(shift, 0, HEIGHT, WIDTH)
+    return *shifted_pair(shift, 0, HEIGHT, WIDTH), flow, -flow
+
+
 def labels_with_a_mistake() -> tuple[torch.Tensor, ...]:
-    """(image1, image2, flow12, flow21) of a shift, with labels that agree with each other and are wrong in a region."""
-    image1, image2 = shifted_pair(SHIFT, 0, HEIGHT, WIDTH)
-    flow12, flow21 = constant_flow(SHIFT, 0, HEIGHT, WIDTH), constant_flow(-SHIFT, 0, HEIGHT, WIDTH)
+    """Those of a shift, but wrong in a region, where they agree with each other all the same."""
+    image1, image2, flow12, flow21 = labels_of_a_shift(SHIFT)
     flow12[WRONG] = torch.tensor([10.0, 3.0]).view(1, 2, 1, 1)
     flow21[..., 15:29, 20:36] = torch.tensor([-10.0, -3.0]).view(1, 2, 1, 1)
     return image1, image2, flow12, flow21
@@ -63,6 +68,17 @@ def test_the_quantile_is_of_each_images_visible_pixels():
     assert torch.equal(looser[..., 3:-3, 3:-3], visible[..., 3:-3, 3:-3])
 
 
+def test_the_quantile_is_not_one_of_what_is_hidden():
+    """Half of the frame leaves it and looks wrong: of the other half, half is kept."""
+    image1, image2, *flows = labels_of_a_shift(WIDTH // 2)
+    image2 = image2 + 0.05 * torch.randn(image2.shape, generator=torch.Generator().manual_seed(0))
+    kept, visible = (
+        reliable_mask(image1, image2, *flows, ConfidenceConfig(quantile=quantile))[..., 3:-3, 3:-3]
+        for quantile in (0.5, None)
+    )
+    assert 0.3 < kept.sum() / visible.sum() < 0.55
+
+
 def test_the_strictest_criterion_counts():
     pair = labels_with_a_mistake()
     both = reliable_mask(*pair, ConfidenceConfig(threshold=2.0, quantile=0.9))
@@ -96,24 +112,7 @@ def test_a_soft_weight_falls_with_the_census_distance():
     assert soft[hard == 1].min() > torch.exp(torch.tensor(-5.0 / 2.0)) - 1e-6
 
 
-def test_the_quantile_is_not_one_of_what_is_hidden():
-    """Half of the frame leaves it and looks wrong: of the other half, half is kept."""
-    image1, image2 = shifted_pair(24, 0, 40, 48)
-    image2 = image2 + 0.05 * torch.randn(image2.shape, generator=torch.Generator().manual_seed(0))
-    pair = image1, image2, constant_flow(24, 0, 40, 48), constant_flow(-24, 0, 40, 48)
-    kept = reliable_mask(*pair, ConfidenceConfig(quantile=0.5))[..., 3:-3, 3:-3]
-    visible = reliable_mask(*pair, ConfidenceConfig(quantile=None))[..., 3:-3, 3:-3]
-    assert 0.3 < kept.sum() / visible.sum() < 0.55
-
-
 def test_a_soft_weight_is_zero_where_nothing_is_visible():
-    image1, image2 = shifted_pair(12, 0, 40, 48)
-    soft = reliable_mask(
-        image1,
-        image2,
-        constant_flow(12, 0, 40, 48),
-        constant_flow(-12, 0, 40, 48),
-        ConfidenceConfig(quantile=None, soft=20.0),
-    )
+    soft = reliable_mask(*labels_of_a_shift(12), ConfidenceConfig(quantile=None, soft=20.0))
     assert not soft[..., -12:].any()
     assert (soft[..., 3:-3, 3:-15] > 0).all()

@@ -70,20 +70,26 @@ class Pan(Translation):
 
 @pytest.mark.parametrize("multi_frame", [0.0, 0.5])
 def test_what_leaves_the_frame_is_learned_from_the_frame_before(monkeypatch, multi_frame):
-    seen = {}
-
-    def look(student, images, flows, weights, *rest):
-        seen.update(flow12=flows[0], weight1=weights[0])
-        return torch.zeros(())
-
-    monkeypatch.setattr(distill, "imitation_loss", look)
+    seen = captured(monkeypatch, distill)
     dark, grey, bright = (torch.full((1, 3, *SIZE), value) for value in (0.2, 0.4, 0.6))
     frames = {"image0": dark, "image1": grey, "image2": bright, "coloured1": grey, "coloured2": bright}
     config = still(multi_frame=multi_frame, confidence={"occlusion": True, "quantile": None})
     teach_student(Pan(), Translation(), config, frames | {"known0": torch.tensor([True])}, 0.5)
-    assert torch.equal(seen["weight1"][..., :48], torch.ones(1, 1, 64, 48))
-    assert torch.equal(seen["weight1"][..., 48:], torch.full((1, 1, 64, 16), multi_frame))
-    assert torch.allclose(seen["flow12"], constant_flow(16, 0, *SIZE), atol=1e-2)
+    assert torch.equal(seen["weights"][0][..., :48], torch.ones(1, 1, 64, 48))
+    assert torch.equal(seen["weights"][0][..., 48:], torch.full((1, 1, 64, 16), multi_frame))
+    assert torch.allclose(seen["flows"][0], constant_flow(16, 0, *SIZE), atol=1e-2)
+
+
+def test_labels_from_the_frame_before_take_the_place_of_hidden_ones_alone(monkeypatch):
+    seen = captured(monkeypatch, distill)
+    hidden = torch.zeros(2, 1, *SIZE)
+    hidden[..., 56:] = 1
+    monkeypatch.setattr(distill, "hidden_labels", lambda *_: (constant_flow(7, 0, *SIZE, batch=2), hidden))
+    one = batch(16, 0)
+    one |= {"image0": one["image1"], "known0": torch.tensor([True, True])}
+    teach_student(Translation(16, 0), Translation(), still(multi_frame=0.5), one, 0.5)
+    assert (seen["flows"][0][:, 0, :, 56:] == 7).all()
+    assert (seen["flows"][0][:, 0, :, :56] == 16).all()
 
 
 @pytest.mark.parametrize("step", [teach_student, teach_teacher])
@@ -97,6 +103,24 @@ def test_the_learner_is_drawn_to_the_labels(step):
     assert learner.motion.grad[0] < -0.5
 
 
+@pytest.mark.parametrize("step", [teach_student, teach_teacher])
+def test_labels_are_of_clean_frames_and_the_learner_sees_coloured_ones(step):
+    fixed, learner, one = Translation(3, -1), Translation(3, -1), batch()
+    one |= {"coloured1": 0.5 * one["image1"], "coloured2": 0.5 * one["image2"]}
+    step(fixed, learner, still(unsupervised=0), one, 0.5)
+    for network, look in ((fixed, "image"), (learner, "coloured")):
+        assert torch.allclose(network.seen[0][:2], one[f"{look}1"], atol=1e-4), look
+        assert torch.allclose(network.seen[1][:2], one[f"{look}2"], atol=1e-4), look
+
+
+def test_the_weight_of_the_labels_is_that_of_the_settings():
+    half, whole = (
+        teach_teacher(Translation(5, -1), Translation(3, -1), still(unsupervised=0, labels=labels), batch(), 0.5)
+        for labels in (0.5, 1.0)
+    )
+    assert float(half["supervised"].detach()) == pytest.approx(0.5 * float(whole["supervised"].detach()))
+
+
 def test_the_student_gets_only_reliable_labels():
     """Where the frames contradict a label it does not count; here they contradict it everywhere."""
     sure = still(confidence={"threshold": 0.5, "quantile": None})
@@ -105,6 +129,22 @@ def test_the_student_gets_only_reliable_labels():
     blind = still(confidence={"threshold": None, "quantile": None})
     terms = teach_student(Translation(9, 5), Translation(0, 0), blind, batch(), 0.5)
     assert float(terms["supervised"].detach()) == pytest.approx((81 + 25) ** 0.5, rel=1e-2)
+
+
+def test_each_direction_is_trusted_by_its_own_mask(monkeypatch):
+    seen = captured(monkeypatch, distill)
+    teach_student(Translation(16, 0), Translation(), still(confidence={"quantile": None}), batch(16, 0), 0.5)
+    mask1, mask2 = seen["weights"]
+    assert not mask1[..., 48:].any() and (mask1[..., :48] == 1).all()
+    assert not mask2[..., :16].any() and (mask2[..., 16:] == 1).all()
+
+
+def test_each_direction_is_as_sure_as_its_own_label(monkeypatch):
+    seen = captured(monkeypatch, distill)
+    ones = torch.ones(2, 1, *SIZE)
+    monkeypatch.setattr(distill, "sureness", lambda *_: (0.25 * ones, 0.75 * ones))
+    teach_teacher(Translation(3, -1), Translation(3, -1), still(confidence={"deviation": 1.0}), batch(), 0.5)
+    assert [float(mask[..., 8:-8, 8:-8].mean()) for mask in seen["weights"]] == pytest.approx([0.25, 0.75])
 
 
 def test_the_light_network_also_learns_from_the_clean_frames():
@@ -211,49 +251,3 @@ def test_smoothness_ends_when_it_is_told_to():
         teach_teacher(Translation(3, -1), Translation(3, -1), config, batch(), progress) for progress in (0.2, 0.8)
     )
     assert set(first) - set(second) == {"smooth1"}
-
-
-@pytest.mark.parametrize("step", [teach_student, teach_teacher])
-def test_labels_are_of_clean_frames_and_the_learner_sees_coloured_ones(step):
-    fixed, learner, one = Translation(3, -1), Translation(3, -1), batch()
-    one |= {"coloured1": 0.5 * one["image1"], "coloured2": 0.5 * one["image2"]}
-    step(fixed, learner, still(unsupervised=0), one, 0.5)
-    for network, look in ((fixed, "image"), (learner, "coloured")):
-        assert torch.allclose(network.seen[0][:2], one[f"{look}1"], atol=1e-4), look
-        assert torch.allclose(network.seen[1][:2], one[f"{look}2"], atol=1e-4), look
-
-
-def test_each_direction_is_trusted_by_its_own_mask(monkeypatch):
-    seen = captured(monkeypatch, distill)
-    teach_student(Translation(16, 0), Translation(), still(confidence={"quantile": None}), batch(16, 0), 0.5)
-    mask1, mask2 = seen["weights"]
-    assert not mask1[..., 48:].any() and (mask1[..., :48] == 1).all()
-    assert not mask2[..., :16].any() and (mask2[..., 16:] == 1).all()
-
-
-def test_the_weight_of_the_labels_is_that_of_the_settings():
-    half, whole = (
-        teach_teacher(Translation(5, -1), Translation(3, -1), still(unsupervised=0, labels=labels), batch(), 0.5)
-        for labels in (0.5, 1.0)
-    )
-    assert float(half["supervised"].detach()) == pytest.approx(0.5 * float(whole["supervised"].detach()))
-
-
-def test_each_direction_is_as_sure_as_its_own_label(monkeypatch):
-    seen = captured(monkeypatch, distill)
-    ones = torch.ones(2, 1, *SIZE)
-    monkeypatch.setattr(distill, "sureness", lambda *_: (0.25 * ones, 0.75 * ones))
-    teach_teacher(Translation(3, -1), Translation(3, -1), still(confidence={"deviation": 1.0}), batch(), 0.5)
-    assert [float(mask[..., 8:-8, 8:-8].mean()) for mask in seen["weights"]] == pytest.approx([0.25, 0.75])
-
-
-def test_labels_from_the_frame_before_take_the_place_of_hidden_ones_alone(monkeypatch):
-    seen = captured(monkeypatch, distill)
-    hidden = torch.zeros(2, 1, *SIZE)
-    hidden[..., 56:] = 1
-    monkeypatch.setattr(distill, "hidden_labels", lambda *_: (constant_flow(7, 0, *SIZE, batch=2), hidden))
-    one = batch(16, 0)
-    one |= {"image0": one["image1"], "known0": torch.tensor([True, True])}
-    teach_student(Translation(16, 0), Translation(), still(multi_frame=0.5), one, 0.5)
-    assert (seen["flows"][0][:, 0, :, 56:] == 7).all()
-    assert (seen["flows"][0][:, 0, :, :56] == 16).all()

@@ -38,6 +38,13 @@ def test_resizing_scales_the_flow_with_the_grid(way):
     torch.testing.assert_close(found, torch.full((1, 2, 50, 100), 10.0))
 
 
+def test_a_frame_that_is_shrunk_is_averaged():
+    """Stripes of one pixel at half the size are grey, not stripes of their own."""
+    stripes = (torch.arange(130) % 2).float().expand(1, 3, 64, 130)
+    small = FITS["resize"]((64, 130), 64, (64, 64)).apply(stripes)
+    assert small[..., 4:-4].std() < 0.1
+
+
 def test_resize_takes_the_nearest_multiples_or_the_given_size():
     assert resize((436, 1024), 64).inner == (448, 1024)
     assert resize((375, 1242), 64).inner == (384, 1216)
@@ -53,13 +60,6 @@ def test_own_enlarges_small_frames_and_keeps_their_aspect():
     assert FITS["own"]((64, 128), 64).inner == (256, 512)
     assert FITS["own"]((300, 400), 64).inner == (300, 400)
     assert FITS["own"]((1, 2000), 64).inner == (4, 8000)
-
-
-def test_a_frame_that_is_shrunk_is_averaged():
-    """Stripes of one pixel at half the size are grey, not stripes of their own."""
-    stripes = (torch.arange(130) % 2).float().expand(1, 3, 64, 130)
-    small = FITS["resize"]((64, 130), 64, (64, 64)).apply(stripes)
-    assert small[..., 4:-4].std() < 0.1
 
 
 def test_own_pads_on_all_sides():

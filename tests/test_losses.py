@@ -105,6 +105,11 @@ def test_ssim_of_equal_images_is_zero_up_to_the_border():
     assert ssim(image, image).abs().max() < 1e-12
 
 
+def test_ssim_at_the_border_reflects_the_images():
+    wide = [F.pad(image, (1,) * 4, mode="reflect") for image in images()]
+    torch.testing.assert_close(ssim(*images()), ssim(*wide)[..., 1:-1, 1:-1])
+
+
 def test_l1_and_charbonnier_are_means_over_colours():
     image1, image2 = arrays()
     assert np.allclose(l1(*images())[0, 0], np.abs(image1 - image2).mean(-1))
@@ -158,6 +163,7 @@ def test_masked_mean_is_the_mean_of_what_is_chosen():
     values, weight = torch.arange(12.0).view(1, 2, 2, 3), torch.tensor([[1.0, 0, 0], [0, 0, 1]]).view(1, 1, 2, 3)
     assert float(masked_mean(values, weight)) == (0 + 5 + 6 + 11) / 4
     assert float(masked_mean(values)) == 5.5
+    assert float(masked_mean(torch.tensor([3.0, 5.0]), torch.tensor([0.2, 0.0]))) == pytest.approx(3)
 
 
 def test_an_empty_mask_gives_zero_and_a_zero_gradient():
@@ -252,11 +258,17 @@ def test_a_sum_goes_over_the_known_pixels_of_each_item():
         assert float(supervised_loss([flow], target, weight, config)) == pytest.approx(error * (64 + 16) / 2, rel=1e-6)
 
 
-def test_motion_beyond_the_largest_is_not_judged():
-    target, flow = constant_flow(1, 0, 8, 8), constant_flow(3, 0, 8, 8)
-    target[..., :4] = 500
-    config = SupervisedConfig(largest=400)
-    assert float(supervised_loss([flow], target, torch.ones(1, 1, 8, 8), config)) == pytest.approx(2, rel=1e-6)
+@pytest.mark.parametrize(
+    ("motion", "judged"), [((30, 0), 30), ((240, 240), 240 * 2**0.5), ((0, 500), 0), ((300, 300), 0)]
+)
+def test_motion_longer_than_the_largest_is_not_judged(motion, judged):
+    """Nor is it a part of the mean over the pixels that are."""
+    flow, weight, config = torch.zeros(1, 2, 8, 8), torch.ones(1, 1, 8, 8), SupervisedConfig(largest=400)
+    target = constant_flow(*motion, 8, 8)
+    assert float(supervised_loss([flow], target, weight, config)) == pytest.approx(judged, rel=1e-5)
+    target[..., 4:] = constant_flow(2, 0, 8, 4)
+    mean = (judged + 2) / 2 if judged else 2
+    assert float(supervised_loss([flow], target, weight, config)) == pytest.approx(mean, rel=1e-5)
 
 
 def test_level_weights_are_as_many_as_the_flows():
@@ -290,20 +302,3 @@ def test_coarse_labels_of_dense_ones_are_their_mean():
     local, weight = labels_at((4, 6), target, torch.ones(1, 1, 16, 24))
     torch.testing.assert_close(local, resize_flow(target, (4, 6)))
     torch.testing.assert_close(weight, torch.ones(1, 1, 4, 6))
-
-
-def test_the_largest_motion_is_a_length_in_pixels():
-    flow, config = torch.zeros(1, 2, 8, 8), SupervisedConfig(largest=400)
-    for target, expected in (((30, 0), 30), ((0, 500), 0), ((300, 300), 0), ((240, 240), 240 * 2**0.5)):
-        found = supervised_loss([flow], constant_flow(*target, 8, 8), torch.ones(1, 1, 8, 8), config)
-        assert float(found) == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_mean_of_little_weight_is_still_a_mean():
-    assert float(masked_mean(torch.tensor([3.0, 5.0]), torch.tensor([0.2, 0.0]))) == pytest.approx(3)
-
-
-def test_ssim_at_the_border_reflects_the_images():
-    image1, image2 = texture(9, 10, 1), texture(9, 10, 2)
-    wide = [F.pad(image, (1,) * 4, mode="reflect") for image in (image1, image2)]
-    torch.testing.assert_close(ssim(image1, image2), ssim(*wide)[..., 1:-1, 1:-1])

@@ -39,6 +39,11 @@ def test_fl_outlier_is_above_three_pixels_and_above_five_percent(error, speed, o
     assert fl_outliers(np.array([[error]]), flow_of((speed, 0)))[0, 0] == outlier
 
 
+def test_an_error_of_just_the_limit_is_not_above_it():
+    found = tally(flow_of((1, 0), (3, 0), (5, 0)), sample_of(flow_of(*[(0, 0)] * 3)))["all"]
+    assert (found.over1, found.over3, found.over5) == (2, 1, 0)
+
+
 def test_regions_split_the_known_pixels():
     truth = flow_of((5, 0), (20, 0), (50, 0), (0, 0))
     known = np.array([[True, True, True, False]])
@@ -51,6 +56,13 @@ def test_regions_split_the_known_pixels():
     assert [masks[name].argmax() for name in ("s0-10", "s10-40", "s40+")] == [0, 1, 2]
     assert [int(masks[name].sum()) for name in ("s0-10", "s10-40", "s40+")] == [1, 1, 1]
     assert masks["bg"].sum() + masks["fg"].sum() == masks["all"].sum() == 3
+
+
+def test_regions_are_of_known_pixels():
+    truth, nowhere = np.zeros((1, 4, 2), np.float32), np.zeros((1, 4), bool)
+    known = np.array([[True, True, False, False]])
+    masks = regions(sample_of(truth, valid1=known, visible1=nowhere, foreground1=nowhere))
+    assert masks["unmatched"].tolist() == masks["bg"].tolist() == known.tolist()
 
 
 def test_a_flow_that_is_no_number_is_unknown_whatever_its_label_says():
@@ -71,6 +83,18 @@ def test_distance_is_measured_to_the_nearest_occlusion_boundary():
     assert distance[0] == pytest.approx(19, abs=0.01)
     assert distance[99] == pytest.approx(69, abs=0.01)
     assert np.isinf(distance_to_occlusion_boundary(np.ones((4, 4), bool))).all()
+
+
+def test_bands_of_distance_are_of_dense_labels_and_known_pixels():
+    truth, visible, known = np.zeros((1, 200, 2), np.float32), np.ones((1, 200), bool), np.ones((1, 200), bool)
+    visible[:, :10], known[:, 195:] = False, False
+    masks = regions(sample_of(truth, visible1=visible, valid1=known))
+    # The boundary is at columns 9 and 10: column 10 + d is at the distance d.
+    assert [int(masks[name].sum()) for name in ("d0-10", "d10-60", "d60-140")] == [10 + 10, 50, 80]
+    far = regions(sample_of(truth, visible1=np.roll(visible, 100, 1), valid1=known))
+    assert int(far["d60-140"].sum()) == 40 + 25
+    known[:, 90:] = False
+    assert "d0-10" not in regions(sample_of(truth, visible1=visible, valid1=known))
 
 
 def test_set_averages_take_epe_per_image_and_outliers_per_pixel():
@@ -99,27 +123,3 @@ def test_nan_in_a_flow_is_never_a_good_pixel():
     figures = summarise([tally(flow_of((np.nan, 0)), sample_of(flow_of((0, 0))))])
     assert np.isnan(figures["epe"])
     assert figures["fl"] == figures["over1"] == 100
-
-
-def test_bands_of_distance_are_of_dense_labels_and_known_pixels():
-    truth, visible, known = np.zeros((1, 200, 2), np.float32), np.ones((1, 200), bool), np.ones((1, 200), bool)
-    visible[:, :10], known[:, 195:] = False, False
-    masks = regions(sample_of(truth, visible1=visible, valid1=known))
-    # The boundary is at columns 9 and 10: column 10 + d is at the distance d.
-    assert [int(masks[name].sum()) for name in ("d0-10", "d10-60", "d60-140")] == [10 + 10, 50, 80]
-    far = regions(sample_of(truth, visible1=np.roll(visible, 100, 1), valid1=known))
-    assert int(far["d60-140"].sum()) == 40 + 25
-    known[:, 90:] = False
-    assert "d0-10" not in regions(sample_of(truth, visible1=visible, valid1=known))
-
-
-def test_regions_are_of_known_pixels():
-    truth, nowhere = np.zeros((1, 4, 2), np.float32), np.zeros((1, 4), bool)
-    known = np.array([[True, True, False, False]])
-    masks = regions(sample_of(truth, valid1=known, visible1=nowhere, foreground1=nowhere))
-    assert masks["unmatched"].tolist() == masks["bg"].tolist() == known.tolist()
-
-
-def test_an_error_of_just_the_limit_is_not_above_it():
-    found = tally(np.array([[(1, 0), (3, 0), (5, 0)]], np.float32), sample_of(np.zeros((1, 3, 2), np.float32)))
-    assert (found["all"].over1, found["all"].over3, found["all"].over5) == (2, 1, 0)

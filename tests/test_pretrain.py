@@ -109,6 +109,12 @@ def test_labels_are_a_term_of_the_step_and_pull_towards_what_the_start_sees():
     assert moving.motion.grad[0] < 0
 
 
+def test_the_start_looks_at_clean_frames():
+    start, one = Translation(3, -1), batch(width=64)
+    pretrain_step(Translation(3, -1), settings(anchor=1.0), one, 0.0, start)
+    assert torch.equal(start.seen[0], one["image1"]) and torch.equal(start.seen[1], one["image2"])
+
+
 def test_a_run_is_anchored_to_the_weights_that_it_started_from(tmp_path):
     config = settings(out=tmp_path / "run", anchor=1.0, loss={"occlusion": "none"})
     network = Translation(3, 0)
@@ -126,6 +132,17 @@ def test_the_networks_own_flow_becomes_a_label_after_a_while(progress, share):
         assert "self" not in terms
     else:
         assert float(terms["self"].detach()) == pytest.approx(share * 2 * 10**0.5, rel=1e-2)
+
+
+def test_its_own_flow_of_clean_frames_is_a_label_where_it_is_visible(monkeypatch):
+    seen, one = captured(monkeypatch, pretrain), batch(16, 0, width=64)
+    config = settings(augment=STILL | {"crop": (64, 64)}, loss={}, self_weight=1.0, self_from=0)
+    pretrain_step(Translation(16, 0), config, one, 1.0)
+    assert torch.allclose(seen["images"][0], one["coloured1"], atol=1e-4)
+    assert torch.allclose(seen["images"][1], one["coloured2"], atol=1e-4)
+    mask1, mask2 = seen["weights"]
+    assert not mask1[..., 48:].any() and (mask1[..., :48] == 1).all()
+    assert not mask2[..., :16].any() and (mask2[..., 16:] == 1).all()
 
 
 def test_mixed_precision_changes_the_terms_by_little():
@@ -167,26 +184,6 @@ def test_a_stopped_run_goes_on_to_the_very_same_weights(tmp_path):
     resumed = train(tmp_path, "parts", resume=True, seed=5)
     for (name, one), other in itertools.zip_longest(whole.state_dict().items(), resumed.state_dict().values()):
         assert torch.equal(one, other), name
-
-
-def pretraining(**changes) -> PretrainConfig:
-    return PretrainConfig(**({"augment": STILL | {"crop": (64, 64)}, "self_weight": 1.0, "self_from": 0.0} | changes))
-
-
-def test_its_own_flow_of_clean_frames_is_a_label_where_it_is_visible(monkeypatch):
-    seen, one = captured(monkeypatch, pretrain), batch(16, 0, 64, 64)
-    pretrain_step(Translation(16, 0), pretraining(), one, 1.0)
-    assert torch.allclose(seen["images"][0], one["coloured1"], atol=1e-4)
-    assert torch.allclose(seen["images"][1], one["coloured2"], atol=1e-4)
-    mask1, mask2 = seen["weights"]
-    assert not mask1[..., 48:].any() and (mask1[..., :48] == 1).all()
-    assert not mask2[..., :16].any() and (mask2[..., 16:] == 1).all()
-
-
-def test_the_start_looks_at_clean_frames():
-    start, one = Translation(3, -1), batch(3, -1, 64, 64)
-    pretrain_step(Translation(3, -1), pretraining(anchor=1.0), one, 0.5, start)
-    assert torch.equal(start.seen[0], one["image1"]) and torch.equal(start.seen[1], one["image2"])
 
 
 def test_trained_weights_start_with_the_occlusion_that_they_can_see():

@@ -51,6 +51,25 @@ def test_a_closer_flow_scores_better(shifted_pair):
     assert scores == sorted(scores, reverse=True)
 
 
+def test_only_whole_windows_and_what_stays_inside_are_judged():
+    """Ruined at the outermost pixels, and disagreeing where the flow leaves: neither may be seen in the scores."""
+    image1, still = texture(40, 48), torch.zeros(1, 2, 40, 48)
+    image2 = image1.clone()
+    image2[..., 0, :] = torch.rand(1, 3, 48, generator=torch.Generator().manual_seed(0))
+    scores = label_free_scores(image1, image2, still, still)
+    inner = census(image1, image2)[..., 3:-3, 3:-3].mean()
+    assert scores["census"] == pytest.approx(float(inner), rel=1e-4)
+    assert scores["score"] == pytest.approx(float(inner), rel=1e-4)
+    away = still.clone()
+    away[:, 0, :, 40:] = 100
+    assert label_free_scores(image1, image1, away, still)["consistency"] == pytest.approx(100 * 8 / (40 + 48))
+
+
+def test_what_moves_out_by_half_a_pixel_is_not_visible():
+    image, flow = texture(40, 48), constant_flow(0.5, 0, 40, 48)
+    assert label_free_scores(image, image, flow, -flow)["visible"] == pytest.approx(100 * 47 / 48)
+
+
 def uniform(dx: float, dy: float, height: int = 48, width: int = 64) -> BothDirections:
     """One motion everywhere."""
     flow = torch.tensor([float(dx), float(dy)]).view(1, 2, 1, 1).expand(1, 2, height, width)
@@ -97,24 +116,3 @@ def test_what_leaves_the_whole_frame_or_contradicts_itself_is_no_truth():
     torn = checked(uniform(4, 0).flow12, uniform(4, 0).flow12)
     assert guess_error(gone, middle_of(gone)) is None
     assert guess_error(torn, middle_of(torn)) is None
-
-
-def test_only_whole_windows_and_what_stays_inside_are_judged():
-    """Ruined at the outermost pixels, and disagreeing where the flow leaves: neither may be seen in the scores."""
-    image1 = texture(40, 48)
-    still = torch.zeros(1, 2, 40, 48)
-    image2 = image1.clone()
-    image2[..., 0, :] = torch.rand(1, 3, 48, generator=torch.Generator().manual_seed(0))
-    scores = label_free_scores(image1, image2, still, still)
-    inner = census(image1, image2)[..., 3:-3, 3:-3].mean()
-    assert scores["census"] == pytest.approx(float(inner), rel=1e-4)
-    assert scores["score"] == pytest.approx(float(inner), rel=1e-4)
-    away = still.clone()
-    away[:, 0, :, 40:] = 100
-    assert label_free_scores(image1, image1, away, still)["consistency"] == pytest.approx(100 * 8 / (40 + 48))
-
-
-def test_what_moves_out_by_half_a_pixel_is_not_visible():
-    image1 = texture(40, 48)
-    flow = constant_flow(0.5, 0, 40, 48)
-    assert label_free_scores(image1, image1, flow, -flow)["visible"] == pytest.approx(100 * 47 / 48)

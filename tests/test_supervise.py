@@ -43,6 +43,25 @@ def test_labels_are_augmented_with_the_images():
     assert supervised_step(Translation(-4, -3), mirrored, batch())["supervised"] < 1e-3
 
 
+def test_what_a_rotation_brings_in_has_no_label(monkeypatch):
+    seen = {}
+    monkeypatch.setattr(supervise, "judged_loss", lambda *given: seen.update(weight=given[4]))
+    torch.manual_seed(0)
+    supervised_step(Translation(), settings(augment=STILL | {"crop": SIZE, "rotation": 45}), batch())
+    assert 0.5 < float(seen["weight"].mean()) < 0.98
+    assert seen["weight"][..., 0, 0] == 0
+
+
+def test_boxes_are_taken_out_of_the_second_frame():
+    torch.manual_seed(0)
+    network, one = Translation(4, -3), batch()
+    augment = STILL | {"crop": SIZE, "eraser": 1, "eraser_size": (10, 12)}
+    supervised_step(network, settings(augment=augment), one)
+    assert torch.allclose(network.seen[0], one["coloured1"], atol=1e-4)
+    changed = (network.seen[1] - one["coloured2"]).abs().amax(1) > 1e-3
+    assert 0 < changed.float().mean() < 0.2
+
+
 def test_fastflownet_learns_a_pair_by_heart():
     torch.manual_seed(0)
     network = create("fastflownet").train()
@@ -89,22 +108,3 @@ def test_batch_normalisation_may_keep_its_statistics():
         supervised_step(network, settings(freeze_batch_norm=frozen), two)["supervised"].backward()
         assert torch.equal(network.down[0][1].running_mean, before) == frozen
         assert network.down[0][1].weight.grad is not None
-
-
-def test_boxes_are_taken_out_of_the_second_frame():
-    torch.manual_seed(0)
-    network, one = Translation(4, -3), batch()
-    augment = STILL | {"crop": SIZE, "eraser": 1, "eraser_size": (10, 12)}
-    supervised_step(network, settings(augment=augment), one)
-    assert torch.allclose(network.seen[0], one["coloured1"], atol=1e-4)
-    changed = (network.seen[1] - one["coloured2"]).abs().amax(1) > 1e-3
-    assert 0 < changed.float().mean() < 0.2
-
-
-def test_what_a_rotation_brings_in_has_no_label(monkeypatch):
-    seen = {}
-    monkeypatch.setattr(supervise, "judged_loss", lambda *given: seen.update(weight=given[4]))
-    torch.manual_seed(0)
-    supervised_step(Translation(), settings(augment=STILL | {"crop": SIZE, "rotation": 45}), batch())
-    assert 0.5 < float(seen["weight"].mean()) < 0.98
-    assert seen["weight"][..., 0, 0] == 0

@@ -1,4 +1,5 @@
-import numpy as np
+import math
+
 import pytest
 import torch
 from pictures import constant_flow, texture
@@ -65,6 +66,28 @@ def test_foretelling_is_added_to_the_distance_and_moves_no_flow():
     assert network.uncertainty.grad < 0  # it was too sure
 
 
+class Refining(Translation):
+    """Foretells, at two iterations, first nonsense and then the first frame's brightness."""
+
+    uncertainty = True
+
+    def estimate_with_uncertainty(self, features1, features2) -> tuple[list[Tensor], list[Tensor]]:
+        (flow,) = self.estimate(features1, features2)
+        last = 2 * torch.log(features1[0].mean((1, 2, 3), keepdim=True))
+        return [flow, flow], [torch.full_like(flow[:, :1], 9.0), last.expand_as(flow[:, :1])]
+
+
+def test_what_earlier_iterations_foretell_counts_less():
+    network, white = Refining(3, -2), torch.ones(1, 3, *SIZE)
+    target, weight = constant_flow(0, 0, *SIZE), torch.ones(1, 1, *SIZE)
+    without, foretold = (
+        judged_loss(network, white, white, target, weight, SupervisedConfig(gamma=0.5, uncertainty=share)).detach()
+        for share in (1e-9, 1.0)
+    )
+    first, last = (2**0.5 * math.exp(-alpha / 2) * (5 + SMALLEST) + alpha / 2 for alpha in (9.0, 0.0))
+    assert float(foretold - without) == pytest.approx(0.5 * first + last, rel=1e-4)
+
+
 def test_only_a_network_with_a_head_can_foretell():
     with pytest.raises(InputError, match="uncertainty=true"):
         judged_loss(Translation(), *pair(), constant_flow(0, 0, *SIZE), torch.ones(1), SupervisedConfig(uncertainty=1))
@@ -75,6 +98,12 @@ def test_deviations_fit_frames_of_any_size():
     found = deviations(network, *torch.rand(2, 1, 3, 50, 70))
     assert [each.shape for each in found] == [(1, 1, 50, 70)] * 2
     assert all((each == 1).all() for each in found)  # a new head knows nothing: one pixel everywhere
+
+
+def test_deviations_are_those_of_each_directions_last_flow():
+    dark, bright = torch.full((1, 3, *SIZE), 0.25), torch.full((1, 3, *SIZE), 0.75)
+    found = [float(each.mean()) for each in deviations(Refining(), dark, bright)]
+    assert found == pytest.approx([0.25, 0.75], rel=1e-4)
 
 
 def test_sureness_falls_with_the_deviation():
@@ -130,32 +159,3 @@ def test_what_is_too_fast_to_be_judged_is_not_foretold_either():
     network, target = Foretelling(3, -2, 0), constant_flow(500, 0, *SIZE)
     config = SupervisedConfig(uncertainty=0.5, largest=400)
     assert float(judged_loss(network, *pair(), target, torch.ones(1, 1, *SIZE), config).detach()) == 0
-
-
-class Directed(Translation):
-    """Foretells, at two iterations, first nonsense and then what the first frame's brightness says."""
-
-    uncertainty = True
-
-    def estimate_with_uncertainty(self, features1, features2):
-        flow = self.estimate(features1, features2)[0]
-        last = torch.log(features1[0].mean((1, 2, 3), keepdim=True)) * 2
-        return [flow, flow], [torch.full_like(flow[:, :1], 9.0), last.expand_as(flow[:, :1])]
-
-
-def test_deviations_are_those_of_each_directions_last_flow():
-    dark, bright = torch.full((1, 3, 48, 64), 0.25), torch.full((1, 3, 48, 64), 0.75)
-    deviation12, deviation21 = deviations(Directed(), dark, bright)
-    assert float(deviation12.mean()) == pytest.approx(0.25, rel=1e-4)
-    assert float(deviation21.mean()) == pytest.approx(0.75, rel=1e-4)
-
-
-def test_what_earlier_iterations_foretell_counts_less():
-    network, ones = Directed(3, -2), torch.full((1, 3, 48, 64), 1.0)
-    target, weight = constant_flow(0, 0, 48, 64), torch.ones(1, 1, 48, 64)
-    plain, both = (
-        float(judged_loss(network, ones, ones, target, weight, SupervisedConfig(gamma=0.5, uncertainty=u)).detach())
-        for u in (1e-9, 1.0)
-    )
-    at = [2**0.5 * np.exp(-alpha / 2) * (5 + SMALLEST) + alpha / 2 for alpha in (9.0, 0.0)]
-    assert both - plain == pytest.approx(0.5 * at[0] + at[1], rel=1e-4)

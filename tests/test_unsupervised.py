@@ -24,6 +24,11 @@ def loss_of(config, image1, image2, flow12, flow21, progress=1.0) -> float:
     return float(sum(terms.values()))
 
 
+def unlike_pair() -> tuple[torch.Tensor, ...]:
+    """(image1, image2, visible) of two textures, all of which is visible."""
+    return texture(20, 24, 1), texture(20, 24, 2), torch.ones(1, 1, 20, 24)
+
+
 @pytest.mark.parametrize(
     ("term", "least"), [("l1", 0), ("charbonnier", 2e-3), ("ssim", 0), ("census", 2 * 0.01**0.4), ("ternary", 0)]
 )
@@ -70,13 +75,38 @@ def test_both_directions_count_alike():
 
 
 def test_terms_add_up_with_their_weights():
-    image1, image2, visible = texture(20, 24, 1), texture(20, 24, 2), torch.ones(1, 1, 20, 24)
+    image1, image2, visible = unlike_pair()
     single = {name: photometric(image1, image2, visible, only(**{name: 1}))[name] for name in ("l1", "ssim", "census")}
     together = photometric(image1, image2, visible, only(l1=0.15, ssim=0.85, census=2))
     assert together["l1"] == pytest.approx(0.15 * single["l1"])
     assert together["ssim"] == pytest.approx(0.85 * single["ssim"])
     assert together["census"] == pytest.approx(2 * single["census"])
     assert list(together) == ["l1", "ssim", "census"]
+
+
+@pytest.mark.parametrize("radius", [1, 2, 3])
+def test_census_counts_whole_windows_alone(radius):
+    image1, image2, visible = unlike_pair()
+    inner = (..., slice(radius, -radius), slice(radius, -radius))
+    found = photometric(image1, image2, visible, only(census=1, census_radius=radius))["census"]
+    assert float(found) == pytest.approx(float(robust(census(image1, image2, radius))[inner].mean()))
+
+
+def test_ternary_counts_whole_windows_of_3x3_pixels_alone():
+    image1, image2, visible = unlike_pair()
+    found = photometric(image1, image2, visible, only(ternary=1))["ternary"]
+    assert float(found) == pytest.approx(float(census(image1, image2, 1)[..., 1:-1, 1:-1].mean() / 9))
+
+
+@pytest.mark.parametrize("term", ["l1", "charbonnier", "ssim", "census", "ternary"])
+def test_what_is_not_visible_does_not_count(term):
+    image1, image2, visible = unlike_pair()
+    image2[..., :10], visible[..., :14] = image1[..., :10], 0
+    config = only(**{term: 1})
+    masks = torch.ones_like(visible), visible
+    whole, part = (float(photometric(image1, image2, mask, config)[term]) for mask in masks)
+    assert part > 1.2 * whole
+    assert float(photometric(image1, image2, 0 * visible, config)[term]) == 0
 
 
 def test_earlier_outputs_count_less_and_only_as_many_as_asked():
@@ -100,6 +130,14 @@ def test_coarse_flows_are_judged_at_the_size_of_the_crops():
     terms, masks = unsupervised_loss(Crops.whole(image1, image2), [small], [-small], only(l1=1))
     assert terms["l1"] < 1e-5
     assert masks[0].shape == (1, 1, 32, 64)
+
+
+def test_the_masks_are_those_of_the_finest_flows():
+    image1, image2 = shifted_pair(8, 0, 32, 64)
+    right, none = constant_flow(8, 0, 32, 64), torch.zeros(1, 2, 32, 64)
+    _, masks = unsupervised_loss(Crops.whole(image1, image2), [none, right], [none, -right], only(l1=1, outputs=2))
+    assert (masks[0][..., -8:] == 0).all() and (masks[0][..., :-8] == 1).all()
+    assert (masks[1][..., :8] == 0).all() and (masks[1][..., 8:] == 1).all()
 
 
 def test_masks_start_late_and_change_from_range_map_to_forward_backward():
@@ -162,6 +200,16 @@ def test_smoothness_in_shares_of_the_shorter_side_does_not_depend_on_the_size():
         per_pixel = 0.5 / height  # a step of the flow as a share of the shorter side, in one of two channels
         expected = 0.5 * (((per_pixel**2 + 1e-6) ** 0.5 + 1e-3) / 2 + 1e-3)
         assert float(terms["smooth1"]) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("smooth_at", [1, 2, 4])
+def test_smoothness_of_a_slope_is_the_same_on_every_grid(smooth_at):
+    """Half a pixel a pixel, down the frame: on a grid of 1/4 it is 2 px in 4, so again half a pixel a pixel."""
+    grow = torch.arange(64.0)[:, None].expand(64, 96) * 0.5
+    flow, image = torch.stack([grow, torch.zeros(64, 96)])[None], torch.zeros(1, 3, 64, 96)
+    config = only(smooth1=1, smooth_at=smooth_at, edge=10)
+    terms, _ = unsupervised_loss(Crops.whole(image, image), [flow], [flow], config)
+    assert float(terms["smooth1"]) == pytest.approx(0.5 * (0.5 / 2), rel=0.05)
 
 
 def test_neither_masks_nor_images_take_a_gradient():
@@ -227,42 +275,3 @@ def test_reduced_frames_see_motion_that_no_window_does():
     assert all(farther > nearer for farther, nearer in pairwise(before))
     assert before[3] < 0.9 * before[0]
     assert after[0] < after[1] < after[2]
-
-
-@pytest.mark.parametrize("smooth_at", [1, 2, 4])
-def test_smoothness_of_a_slope_is_the_same_on_every_grid(smooth_at):
-    """Half a pixel a pixel, down the frame: on a grid of 1/4 it is 2 px in 4, so again half a pixel a pixel."""
-    grow = torch.arange(64.0)[:, None].expand(64, 96) * 0.5
-    flow, image = torch.stack([grow, torch.zeros(64, 96)])[None], torch.zeros(1, 3, 64, 96)
-    config = only(smooth1=1, smooth_at=smooth_at, edge=10)
-    terms, _ = unsupervised_loss(Crops.whole(image, image), [flow], [flow], config)
-    assert float(terms["smooth1"]) == pytest.approx(0.5 * (0.5 / 2), rel=0.05)
-
-
-@pytest.mark.parametrize("radius", [1, 2, 3])
-def test_census_counts_whole_windows_alone(radius):
-    image1, image2, visible = texture(20, 24, 1), texture(20, 24, 2), torch.ones(1, 1, 20, 24)
-    inner = (..., slice(radius, -radius), slice(radius, -radius))
-    found = photometric(image1, image2, visible, only(census=1, census_radius=radius))["census"]
-    assert float(found) == pytest.approx(float(robust(census(image1, image2, radius))[inner].mean()))
-    ternary = photometric(image1, image2, visible, only(ternary=1))["ternary"]
-    assert float(ternary) == pytest.approx(float(census(image1, image2, 1)[..., 1:-1, 1:-1].mean() / 9))
-
-
-@pytest.mark.parametrize("term", ["l1", "charbonnier", "ssim", "census", "ternary"])
-def test_what_is_not_visible_does_not_count(term):
-    image1, image2, visible = texture(20, 24, 1), texture(20, 24, 2), torch.ones(1, 1, 20, 24)
-    image2[..., :10], visible[..., :14] = image1[..., :10], 0
-    config = only(**{term: 1})
-    masks = torch.ones_like(visible), visible
-    whole, part = (float(photometric(image1, image2, mask, config)[term]) for mask in masks)
-    assert part > 1.2 * whole
-    assert float(photometric(image1, image2, 0 * visible, config)[term]) == 0
-
-
-def test_the_masks_are_those_of_the_finest_flows():
-    image1, image2 = shifted_pair(8, 0, 32, 64)
-    right, none = constant_flow(8, 0, 32, 64), torch.zeros(1, 2, 32, 64)
-    _, masks = unsupervised_loss(Crops.whole(image1, image2), [none, right], [none, -right], only(l1=1, outputs=2))
-    assert (masks[0][..., -8:] == 0).all() and (masks[0][..., :-8] == 1).all()
-    assert (masks[1][..., :8] == 0).all() and (masks[1][..., 8:] == 1).all()

@@ -65,6 +65,15 @@ def test_a_flash_and_a_change_of_exposure_are_no_cuts(clip):
     assert stretches(curate(clip(frames))) == [(0, 29)]
 
 
+def test_a_cut_stands_out_among_its_neighbours():
+    """Where flow explains nothing anywhere, water or fire, there is no cut."""
+    residual = np.full(20, 0.5)
+    assert not is_cut(SimpleNamespace(residual=residual), 10, range(20), Rules())
+    residual = np.full(20, 0.2)
+    residual[10] = 0.6
+    assert is_cut(SimpleNamespace(residual=residual), 10, range(20), Rules())
+
+
 def test_repeated_frames_are_left_out_and_their_neighbours_paired(clip):
     """24 frames a second shown as 30: every fourth frame twice."""
     frames = [frame for number, frame in enumerate(scene(0, 24)) for _ in range(1 + (number % 4 == 3))]
@@ -89,6 +98,17 @@ def test_the_step_brings_the_motion_into_the_range(clip, speed, step):
     (shot,) = curation.shots
     assert shot.motion == pytest.approx(speed, rel=0.4) and shot.step == step
     assert all(second - first == shot.step for first, second in curation.pairs)
+
+
+def test_a_step_carries_no_motion_beyond_the_range():
+    survey = SimpleNamespace(motion=np.full(30, 15.0))
+    assert make_shot(list(range(30)), survey, Rules(motion=(20, 24))).step == 1
+    assert make_shot(list(range(30)), survey, Rules(motion=(20, 30))).step == 2
+
+
+def test_the_motion_into_a_shot_is_not_its_own():
+    survey = SimpleNamespace(motion=np.array([np.nan, 3.0, 99.0, 4.0]))
+    assert make_shot([2, 3], survey, Rules()).motion == 4
 
 
 def test_black_borders_are_cropped(clip):
@@ -183,23 +203,3 @@ def test_clips_have_names_of_their_own(tmp_path, monkeypatch):
     sources = ["clips", "pairs.mp4", "x/a_1.mp4", "x/a.mp4", "y/a.mp4", "."]
     names = clip_names([SimpleNamespace(source=Path(source)) for source in sources])
     assert names == ["clips_1", "pairs_1", "a_1", "a", "a_2", tmp_path.stem]
-
-
-def test_a_cut_stands_out_among_its_neighbours():
-    """Where flow explains nothing anywhere, water or fire, there is no cut."""
-    residual = np.full(20, 0.5)
-    assert not is_cut(SimpleNamespace(residual=residual), 10, range(20), Rules())
-    residual = np.full(20, 0.2)
-    residual[10] = 0.6
-    assert is_cut(SimpleNamespace(residual=residual), 10, range(20), Rules())
-
-
-def test_a_step_carries_no_motion_beyond_the_range():
-    survey = SimpleNamespace(motion=np.full(30, 15.0))
-    assert make_shot(list(range(30)), survey, Rules(motion=(20, 24))).step == 1
-    assert make_shot(list(range(30)), survey, Rules(motion=(20, 30))).step == 2
-
-
-def test_the_motion_into_a_shot_is_not_its_own():
-    survey = SimpleNamespace(motion=np.array([np.nan, 3.0, 99.0, 4.0]))
-    assert make_shot([2, 3], survey, Rules()).motion == 4

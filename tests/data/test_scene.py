@@ -67,6 +67,13 @@ def test_what_is_covered_or_leaves_is_not_visible():
     assert np.array_equal(visible_in(first, flow_to(layers, first, 1), second)[:-1, :-1], expected[:-1, :-1])
 
 
+def test_the_nearest_pixel_says_whether_a_point_is_covered():
+    here, there = (View(0, None, np.array([labels], np.int16), []) for labels in ([0, 0, 0, 0], [0, 1, 0, 0]))
+    flow = np.zeros((1, 4, 2), np.float32)
+    flow[..., 0] = 0.6
+    assert visible_in(here, flow, there).tolist() == [[False, True, True, False]]
+
+
 def test_a_hole_shows_what_is_behind():
     layers = square_on_background()
     layers[1].texture[2:6, 2:6, 3] = 0
@@ -113,6 +120,17 @@ def test_a_bend_is_smooth_enough_to_be_undone_and_reaches_its_amplitude_when_tha
     assert 0.005 < random_bend(np.random.default_rng(0), 40, 50, 0.01).std() < 0.02
 
 
+def test_a_bend_carries_a_layer_beyond_its_box():
+    bend = np.zeros((8, 8, 2), np.float32)
+    bend[..., 0] = 6
+    layers = [
+        Layer(texture(40, 50), slide(-5, -5, 0, 0), endless=True),
+        Layer(texture(8, 8, seed=1), slide(10, 6, 0, 0), bend),
+    ]
+    label = view(layers, 1, HEIGHT, WIDTH).label
+    assert (label[6:14, 16:24] == 1).all() and (label == 1).sum() == 64
+
+
 def test_a_plane_motion_turns_and_grows_about_its_centre():
     matrix = turning().place(2)
     center = matrix @ [20, 20, 1]
@@ -128,6 +146,15 @@ def test_a_camera_that_drives_sees_a_wall_grow():
     shown = view([layer], 0, HEIGHT, WIDTH)
     expected = (grid() - [16, 12]) * (10 / 9 - 1)
     assert np.abs(flow_to([layer], shown, 1) - expected).max() < 1e-3
+
+
+def test_a_surface_moves_by_itself_too():
+    """Half a metre a frame at 10 m, seen with a focal length of 30 px: 1.5 px to the right, 3 up."""
+    camera = Camera(30.0, np.array([16.0, 12.0]), np.zeros(3), np.zeros(3))
+    axes = np.array([0.1, 0, 0]), np.array([0, 0.1, 0])
+    wall = SurfaceMotion(camera, np.array([-5, -5, 10.0]), *axes, np.array([0.5, -1.0, 0]))
+    layer = Layer(texture(100, 100), wall, endless=True)
+    assert np.abs(flow_to([layer], view([layer], 0, HEIGHT, WIDTH), 1) - [1.5, -3]).max() < 1e-3
 
 
 def test_a_turning_camera_moves_everything_alike_whatever_its_depth():
@@ -159,36 +186,9 @@ def test_a_texture_seen_from_afar_is_averaged():
     assert far[..., :3].std() < 25
 
 
-def test_a_surface_moves_by_itself_too():
-    """Half a metre a frame at 10 m, seen with a focal length of 30 px: 1.5 px to the right, 3 up."""
-    camera = Camera(30.0, np.array([16.0, 12.0]), np.zeros(3), np.zeros(3))
-    axes = np.array([0.1, 0, 0]), np.array([0, 0.1, 0])
-    wall = SurfaceMotion(camera, np.array([-5, -5, 10.0]), *axes, np.array([0.5, -1.0, 0]))
-    layer = Layer(texture(100, 100), wall, endless=True)
-    assert np.abs(flow_to([layer], view([layer], 0, 24, 32), 1) - [1.5, -3]).max() < 1e-3
-
-
 @pytest.mark.parametrize("step", [1, 2, 4, 8])
 def test_a_texture_seen_from_afar_stays_in_its_place(step):
     ramp = np.full((256, 256, 4), 255, np.uint8)
     ramp[..., 0], ramp[..., 1] = np.arange(256), np.arange(256)[:, None]
-    points = np.stack(np.meshgrid(np.arange(24), np.arange(16)), axis=-1).astype(np.float32) * step + 24
+    points = grid()[:, :HEIGHT] * step + 24
     assert np.abs(sample_texture(Layer(ramp, slide(0, 0, 0, 0)), points)[..., :2] - points).max() < 0.6
-
-
-def test_a_bend_carries_a_layer_beyond_its_box():
-    bend = np.zeros((8, 8, 2), np.float32)
-    bend[..., 0] = 6
-    layers = [
-        Layer(texture(40, 50), slide(-5, -5, 0, 0), endless=True),
-        Layer(texture(8, 8, 1), slide(10, 6, 0, 0), bend),
-    ]
-    label = view(layers, 1, 24, 32).label
-    assert (label[6:14, 16:24] == 1).all() and (label == 1).sum() == 64
-
-
-def test_the_nearest_pixel_says_whether_a_point_is_covered():
-    here, there = (View(0, None, np.array([labels], np.int16), []) for labels in ([0, 0, 0, 0], [0, 1, 0, 0]))
-    flow = np.zeros((1, 4, 2), np.float32)
-    flow[..., 0] = 0.6
-    assert visible_in(here, flow, there).tolist() == [[False, True, True, False]]

@@ -34,11 +34,30 @@ def test_random_access_gives_the_frame_asked_for(tmp_path, name, options, rememb
     assert [number_of(video[number]) for number in ORDER] == ORDER
 
 
+def test_no_more_is_remembered_than_asked_for(tmp_path):
+    path = encode(tmp_path / "a.mp4", FRAMES, g="60")
+    video = Video(path)
+    size = sum(plane.buffer_size for plane in video.frame(0).planes)
+    kept = []
+    for remembered in (0, 5 * size, 2**27):
+        video = Video(path, remembered)
+        assert number_of(video[59]) == 59
+        kept.append(len(video.frames))
+    assert kept[:2] == [2, 5]
+    assert kept[2] > 5
+
+
 def test_a_variable_frame_rate_changes_nothing_but_the_times(tmp_path):
     times = np.cumsum(np.random.default_rng(1).integers(10, 200, 60))
     video = Video(encode(tmp_path / "a.mkv", FRAMES, times, g="20"), 0)
     assert [number_of(video[number]) for number in ORDER] == ORDER
     assert np.allclose(np.diff(video.seconds), np.diff(times) / 1000)
+
+
+def test_a_gap_of_two_frames_is_a_variable_rate(tmp_path):
+    times = np.arange(12) * 40 + (np.arange(12) >= 6) * 40
+    assert Video(encode(tmp_path / "a.mkv", FRAMES[:12], times)).notes() == ["variable frame rate"]
+    assert Video(encode(tmp_path / "b.mkv", FRAMES[:12], np.arange(12) * 40)).notes() == []
 
 
 def test_a_video_travels_to_another_process(tmp_path):
@@ -167,22 +186,3 @@ def test_few_files_are_open_at_once(tmp_path, monkeypatch):
     for index in (0, 1, 2, 0):
         assert number_of(dataset[index].image2) == 1
     assert sum("container" in vars(clip.video) for clip in dataset.clips) == 2
-
-
-def test_no_more_is_remembered_than_asked_for(tmp_path):
-    path = encode(tmp_path / "a.mp4", FRAMES, g="60")
-    video = Video(path)
-    size = sum(plane.buffer_size for plane in video.frame(0).planes)
-    kept = []
-    for remembered in (0, 5 * size, 2**27):
-        video = Video(path, remembered)
-        assert number_of(video[59]) == 59
-        kept.append(len(video.frames))
-    assert kept[:2] == [2, 5]
-    assert kept[2] > 5
-
-
-def test_a_gap_of_two_frames_is_a_variable_rate(tmp_path):
-    times = np.arange(12) * 40 + (np.arange(12) >= 6) * 40
-    assert Video(encode(tmp_path / "a.mkv", FRAMES[:12], times)).notes() == ["variable frame rate"]
-    assert Video(encode(tmp_path / "b.mkv", FRAMES[:12], np.arange(12) * 40)).notes() == []

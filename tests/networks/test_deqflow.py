@@ -13,6 +13,12 @@ def images(seed=0):
     return torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
 
 
+def patient(**options):
+    """The tiny network that takes all of its steps, always with the same weights."""
+    torch.manual_seed(0)
+    return create("deqflow", size="tiny", tolerance=0.0, weight_norm=False, **options)
+
+
 @pytest.mark.parametrize("gradient", ["phantom", "implicit"])
 def test_corrections_are_flows_on_the_solvers_way(gradient):
     network = create("deqflow", corrections=3, gradient=gradient, **TINY)
@@ -21,6 +27,22 @@ def test_corrections_are_flows_on_the_solvers_way(gradient):
     sum(flow.abs().mean() for flow in flows).backward()
     assert all(value.grad.isfinite().all() for value in network.parameters())
     assert network.points == [2, 4, 6]
+
+
+def test_corrections_come_in_the_order_of_the_steps():
+    with torch.no_grad():
+        flows = patient(iterations=6, corrections=3)(*images())
+        for flow, iterations in zip(flows, (2, 4, 6), strict=True):
+            torch.testing.assert_close(flow, patient(iterations=iterations)(*images())[-1])
+
+
+@pytest.mark.parametrize("through", [False, True])
+def test_the_gradient_passes_through_the_flow_before_if_asked_for(through):
+    slopes = []
+    for steps in (1, 2):
+        network = patient(iterations=2, gradient_steps=steps, flow_gradient=through)
+        slopes += torch.autograd.grad(network(*images())[-1].sum(), network.update.flow[2].bias)
+    assert torch.allclose(*slopes, rtol=1e-4) != through
 
 
 def test_memory_for_training_does_not_grow_with_the_steps():
@@ -82,27 +104,3 @@ def test_the_spectral_radius_of_the_refinement_can_be_had():
     radius = spectral_radius(network.dynamics(*features), state, iterations=10)
     assert radius.shape == (1,)
     assert 0 < radius.item() < 10
-
-
-def deq(**options):
-    torch.manual_seed(0)
-    return create("deqflow", **({"size": "tiny", "tolerance": 0.0, "weight_norm": False} | options))
-
-
-def test_corrections_come_in_the_order_of_the_steps():
-    images = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        flows = deq(iterations=6, corrections=3)(*images)
-        for flow, iterations in zip(flows, (2, 4, 6), strict=True):
-            torch.testing.assert_close(flow, deq(iterations=iterations)(*images)[-1])
-
-
-@pytest.mark.parametrize("through", [False, True])
-def test_the_gradient_passes_through_the_flow_before_if_asked_for(through):
-    images = torch.rand(2, 1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    slopes = []
-    for steps in (1, 2):
-        network = deq(iterations=2, gradient_steps=steps, flow_gradient=through)
-        (slope,) = torch.autograd.grad(network(*images)[-1].sum(), network.update.flow[2].bias)
-        slopes.append(slope)
-    assert torch.allclose(*slopes, rtol=1e-4) != through
