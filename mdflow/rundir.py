@@ -204,7 +204,8 @@ def check_run(config: RunConfig, resume: bool = False, overwrite: bool = False) 
 
 def clear(path: Path) -> None:
     """Remove what a run wrote, but for its results; what is somebody else's stays."""
-    for old in [*path.glob("checkpoints/*"), *path.glob("panels/*"), *path.glob("events.*"), path / "metrics.jsonl"]:
+    patterns = ("checkpoints/*", "panels/*", "bad_batches/*", "events.*", "metrics.jsonl", "left_out.txt")
+    for old in [file for pattern in patterns for file in path.glob(pattern)]:
         old.unlink(missing_ok=True)
 
 

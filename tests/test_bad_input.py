@@ -92,6 +92,7 @@ ROWS = [
         f"{EVALUATE} --network dis --checkpoint other.pth --chairs fine",
         r"One --checkpoint cannot serve several networks; write --network NAME=FILE",
     ),
+    ("evaluate --synthetic 1 --network zero=a.pth --checkpoint b.pth", r"zero=a\.pth names its weights already"),
     (f"{EVALUATE} --chairs fine --json notes.txt/x.json", r"folder 'notes\.txt' cannot be made"),
     (f"{EVALUATE} --synthetic 0", r"'0' is no number of pairs; expected 1 or more"),
     (f"{EVALUATE} --submission out", r"A submission needs one --network and some of --sintel ROOT"),

@@ -101,8 +101,10 @@ def test_overwriting_leaves_what_is_not_the_runs(tmp_path):
     folder.log("stage", 1, {"loss": 2.0})
     folder.picture("stage", 1, np.zeros((4, 4, 3), np.uint8))
     (folder.path / "notes.txt").write_text("mine")
+    (folder.path / "left_out.txt").write_text("of the run before")
     open_run(config(tmp_path, steps=9), overwrite=True)
     assert not (folder.path / "metrics.jsonl").exists()
+    assert not (folder.path / "left_out.txt").exists()
     assert not list((folder.path / "panels").iterdir())
     assert (folder.path / "notes.txt").read_text() == "mine"
 

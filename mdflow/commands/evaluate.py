@@ -164,6 +164,8 @@ def chosen_networks(arguments: argparse.Namespace) -> Iterator[tuple[str, str, s
         raise InputError("One --checkpoint cannot serve several networks; write --network NAME=FILE for each.")
     for text in arguments.network:
         name, _, file = text.partition("=")
+        if file and arguments.checkpoint:
+            raise InputError(f"--network {text} names its weights already; leave out --checkpoint.")
         checkpoint = file or arguments.checkpoint
         if not arguments.stage:
             yield text, name, checkpoint
