@@ -18,6 +18,7 @@ SHRINKINGS = np.geomspace(1, 0.05, 25)  # of an end of a range; what lies beyond
 HEADROOM = 1.5  # times what was seen is what a wide range holds
 EXPONENT = 1.2  # of the rounding error that a tight range makes least: below 2, so that rare large values count little
 WORTHWHILE = 0.95  # of all that tight ranges could gain
+SMALL = 0.5  # percent of the multiply-adds
 JUDGED = 6  # of the samples show how far a convolution moves the flow
 
 Values = tuple[np.ndarray, np.ndarray]  # that a convolution took and gave
@@ -106,8 +107,12 @@ def rounding_error(values: np.ndarray, low: float, high: float) -> float:
 
 
 def sensitivity(network: FlowNetwork, ranges: Mapping[str, Ranges], samples: Sequence[Sample]) -> dict[str, float]:
-    """How far each convolution, quantised alone, moves the flow (see `distance`), the farthest first."""
-    flows = [Predictor(network)(sample.image1, sample.image2) for sample in samples]
+    """How far each convolution's integers alone move the flow (see `distance`), the farthest first.
+
+    From the flow of rounded weights, which all convolutions have.
+    """
+    floats = Predictor(quantize(network, ranges, []))
+    flows = [floats(sample.image1, sample.image2) for sample in samples]
     return farthest_first({name: distance(quantize(network, ranges, [name]), samples, flows) for name in ranges})
 
 
@@ -133,9 +138,11 @@ def choose_floats(moved: Mapping[str, float], shares: Mapping[str, float], most:
     """The convolutions to leave in floats: those that move the flow most for what they compute, `most` percent in all.
 
     moved: how far each moves the flow when quantised; shares: its percent of the multiply-adds. Independent roundings
-    add up in squares, so what is gained by leaving one out is its square.
+    add up in squares, so what is gained by leaving one out is its square. First of all come the SMALL ones, whose
+    integers save no time: on coarse grids, where the fast motion is found that samples have too little of.
     """
-    order = sorted(moved, key=lambda name: moved[name] ** 2 / max(shares[name], 1e-9), reverse=True)
+    worth = {name: moved[name] ** 2 / max(shares[name], 1e-9) for name in moved}
+    order = sorted(moved, key=lambda name: (shares[name] < SMALL, worth[name]), reverse=True)
     spent = accumulate(shares[name] for name in order)
     return [name for name, total in zip(order, spent, strict=True) if total <= most]
 

@@ -15,7 +15,7 @@ from torch.export import Dim
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Sample
 from mdflow.deployment.frame import CORE_INPUTS, CORE_OUTPUT, put_in_frame
-from mdflow.deployment.quantize import IntegerConvolution
+from mdflow.deployment.quantize import RoundedConvolution
 from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError, missing
 from mdflow.fitting import Size
@@ -23,6 +23,7 @@ from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
 
 OPSET = 18  # 16 brought GridSample, 18 is the first that torch's exporter writes itself
+FOLDED = 256  # values: larger constants that can be computed, as the places of all pixels, are when a file is loaded
 
 
 class LastFlow(nn.Module):
@@ -59,7 +60,7 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False, kind: str =
         raise missing("Exporting needs onnx and onnxscript", "export") from error
     if not any(True for _ in network.parameters()):
         raise InputError(f"'{network.name}' has no weights to export; choose another network.")
-    if any(isinstance(layer, IntegerConvolution) for layer in network.modules()):
+    if any(isinstance(layer, RoundedConvolution) for layer in network.modules()):
         raise InputError(f"'{network.name}' with these weights is quantised; export it with --int8.")
     model = traced(network, size, dynamic)
     del model.graph.value_info[:]  # runtimes find the shapes themselves
@@ -71,6 +72,8 @@ def to_onnx(network: FlowNetwork, size: Size, dynamic: bool = False, kind: str =
 
 def traced(network: FlowNetwork, size: Size, dynamic: bool):  # onnx is optional: no type
     """The network alone as an onnx.ModelProto, from CORE_INPUTS, padded to its stride, to CORE_OUTPUT."""
+    from onnxscript.optimizer import optimize_ir
+
     rows, columns = (-(-length // network.stride) for length in size)
     rows, columns = (max(rows, 2), max(columns, 2)) if dynamic else (rows, columns)
     # Multiples of the stride by declaration: the sizes of all levels then follow without a case.
@@ -86,7 +89,9 @@ def traced(network: FlowNetwork, size: Size, dynamic: bool):  # onnx is optional
                 dynamo=True,
                 verbose=False,
                 dynamic_shapes=(free, free) if dynamic else None,
+                optimize=False,
             )
+            optimize_ir(program.model, output_size_limit=FOLDED)
     except Exception as error:  # the exporter wraps whatever its many parts raise
         raise InputError(f"'{network.name}' cannot be exported: {obstacle(error, network)}.") from error
     return program.model_proto

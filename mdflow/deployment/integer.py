@@ -3,7 +3,15 @@
 import numpy as np
 
 from mdflow.deployment.export import to_onnx
-from mdflow.deployment.quantize import DIGIT, Grid, IntegerConvolution, convolutions, to_floats, weight_scales
+from mdflow.deployment.quantize import (
+    DIGIT,
+    Grid,
+    IntegerConvolution,
+    RoundedConvolution,
+    convolutions,
+    to_floats,
+    weight_scales,
+)
 from mdflow.deployment.shuffles import take_out_shuffles
 from mdflow.errors import InputError
 from mdflow.fitting import Size
@@ -19,24 +27,30 @@ def to_integer_onnx(
 
     Raises InputError as mdflow.deployment.export.to_onnx does, and for a network without quantised convolutions.
     """
-    layers = {name: layer for name, layer in convolutions(network).items() if isinstance(layer, IntegerConvolution)}
+    layers = {name: layer for name, layer in convolutions(network).items() if isinstance(layer, RoundedConvolution)}
     if not layers:
         raise InputError(f"'{network.name}' has no quantised convolution; make some with `mdflow quantize`.")
     return put_integers(to_onnx(to_floats(network), size, dynamic, kind), layers)
 
 
-def put_integers(model, layers: dict[str, IntegerConvolution]):
-    """The model with each named convolution between roundings, its weights and bias stored as integers; in place."""
-    graph, orders = IntegerGraph(model), take_out_shuffles(model.graph, {f"{PREFIX}{name}.weight" for name in layers})
+def put_integers(model, layers: dict[str, RoundedConvolution]):
+    """The model with the weights of the named convolutions stored as integers; in place.
+
+    An IntegerConvolution comes between roundings, its bias an integer too.
+    """
+    integers = [name for name, layer in layers.items() if isinstance(layer, IntegerConvolution)]
+    graph, orders = IntegerGraph(model), take_out_shuffles(model.graph, {f"{PREFIX}{name}.weight" for name in integers})
     nodes = list(model.graph.node)
     del model.graph.node[:]
     for node in nodes:
         name = node.input[1].removeprefix(PREFIX).removesuffix(".weight") if node.op_type == "Conv" else None
-        if name in layers:
+        if name in integers:
             graph.add_convolution(node, name, layers[name], orders.get(node.output[0]))
+        elif name in layers:
+            graph.add_rounded(node, name, layers[name])
         else:
             model.graph.node.append(node)
-    missing = set(layers) - graph.done
+    missing = set(integers) - graph.done
     if missing:
         raise InputError(f"The exported graph has no convolution {', '.join(sorted(missing))}; export it in floats.")
     graph.drop_unused()
@@ -63,12 +77,10 @@ class IntegerGraph:
         """
         before, after = layer.grids
         scales = weight_scales(layer.weight).numpy()
-        weight = layer.weight_of_digits.detach().numpy() / scales.reshape(-1, 1, 1, 1)
         node.input[0] = self.digits(node.input[0], before, layer.fine.numpy())
-        integers = self.constant(f"{name}.weight8", np.clip(np.rint(weight), -127, 127).astype(np.int8))
-        places = slice(None)
+        places, integers = slice(None), self.weight(name, layer)
         if order is not None:
-            places, integers = order, self.dense(integers, weight.shape, layer.groups, order)
+            places, integers = order, self.dense(integers, layer.stored_weight.shape, layer.groups, order)
             next(one for one in node.attribute if one.name == "group").i = 1
         node.input[1] = self.stored(integers, scales[places], np.int8)
         if layer.bias is not None:
@@ -81,6 +93,25 @@ class IntegerGraph:
         self.graph.node.append(node)
         self.round(exact, after, output)
         self.done.add(name)
+
+    def add_rounded(self, node, name: str, layer: RoundedConvolution) -> None:
+        """The node in floats with a weight that is stored in integers.
+
+        A product, for ONNX Runtime does it when it loads the file; a DequantizeLinear it would do for each frame.
+        """
+        floats = f"{name}.weight8_product"
+        if floats not in self.made:
+            scales = self.constant(f"{name}.scales", weight_scales(layer.weight).numpy().reshape(-1, 1, 1, 1))
+            self.add("Cast", [self.weight(name, layer)], f"{name}.weight8_cast", to=self.onnx.TensorProto.FLOAT)
+            self.add("Mul", [f"{name}.weight8_cast", scales], floats)
+        node.input[1] = floats
+        self.graph.node.append(node)
+        self.done.add(name)
+
+    def weight(self, name: str, layer: RoundedConvolution) -> str:
+        """The name of a convolution's weight in 8 bits."""
+        steps = layer.stored_weight.detach().numpy() / weight_scales(layer.weight).numpy().reshape(-1, 1, 1, 1)
+        return self.constant(f"{name}.weight8", np.clip(np.rint(steps), -127, 127).astype(np.int8))
 
     def digits(self, tensor: str, grid: Grid, fine: np.ndarray) -> str:
         """The name of the tensor's first digits, and of the second ones of its channels `fine` behind them."""

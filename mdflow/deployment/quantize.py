@@ -4,7 +4,7 @@ A quantised network is an ordinary network: it trains by the one fit(), and its 
 """
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -66,15 +66,10 @@ class Rounding(torch.autograd.Function):
         return passed, torch.stack([least, largest])
 
 
-class IntegerConvolution(nn.Conv2d):
-    """A convolution whose input, weight and output are rounded to 8 bits.
+class RoundedConvolution(nn.Conv2d):
+    """A convolution in floats whose weight is rounded to 8 bits, so that a file holds a quarter of it.
 
-    Weights lie on symmetric grids of 255 values, one an output channel, that follow them while they train; input and
-    output on the grids of `input_range` and `output_range`, (least, largest).
-
-    The input channels `fine` have a second digit: what rounding left of them, times DIGIT, rounded on the same grid, is
-    so many channels more, with a DIGITth of their weights. A flow among costs and features needs it: 256 values over
-    ±100 px are steps of 0.8 px.
+    Weights lie on symmetric grids of 255 values, one an output channel, that follow them while they train.
     """
 
     def __init__(self, original: nn.Conv2d) -> None:
@@ -89,6 +84,36 @@ class IntegerConvolution(nn.Conv2d):
             device="meta",
         )
         self.weight, self.bias = original.weight, original.bias
+
+    @property
+    def stored_weight(self) -> Tensor:
+        """The weight that is rounded."""
+        return self.weight
+
+    @property
+    def rounded_weight(self) -> Tensor:
+        """The stored weight on its grids, in float32."""
+        scales = weight_scales(self.weight)
+        zeros = torch.zeros_like(scales, dtype=torch.int32)
+        return torch.fake_quantize_per_channel_affine(self.stored_weight.float(), scales, zeros, 0, -127, 127)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The convolution with rounded weights."""
+        return self._conv_forward(x, self.rounded_weight.to(self.weight.dtype), self.bias)
+
+
+class IntegerConvolution(RoundedConvolution):
+    """A convolution whose input, weight and output are rounded to 8 bits, to be computed in integers.
+
+    Input and output lie on the grids of `input_range` and `output_range`, (least, largest).
+
+    The input channels `fine` have a second digit: what rounding left of them, times DIGIT, rounded on the same grid, is
+    so many channels more, with a DIGITth of their weights. A flow among costs and features needs it: 256 values over
+    ±100 px are steps of 0.8 px.
+    """
+
+    def __init__(self, original: nn.Conv2d) -> None:
+        super().__init__(original)
         self.register_buffer("input_range", torch.tensor([0.0, 1.0]))
         self.register_buffer("output_range", torch.tensor([0.0, 1.0]))
         self.register_buffer("fine", heaviest_channels(original))
@@ -110,18 +135,15 @@ class IntegerConvolution(nn.Conv2d):
         return Grid.over(*before.tolist()), Grid.over(*after.tolist())
 
     @property
-    def weight_of_digits(self) -> Tensor:
+    def stored_weight(self) -> Tensor:
         """The weight of first and second digits, (outputs, inputs / groups + fine, height, width)."""
-        return torch.cat([self.weight, self.weight[:, self.fine] / DIGIT], dim=1).float()
+        return torch.cat([self.weight, self.weight[:, self.fine] / DIGIT], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution on grids; in float32 under autocast too, whose half precision is coarser than they are."""
         before, after = self.ends
-        scales = weight_scales(self.weight)
-        zeros = torch.zeros_like(scales, dtype=torch.int32)
         with torch.autocast(x.device.type, enabled=False):
-            weight = torch.fake_quantize_per_channel_affine(self.weight_of_digits, scales, zeros, 0, -127, 127)
-            return Rounding.apply(self._conv_forward(self.digits(x, before), weight, self.bias), after)
+            return Rounding.apply(self._conv_forward(self.digits(x, before), self.rounded_weight, self.bias), after)
 
     def digits(self, x: Tensor, ends: Tensor) -> Tensor:
         """The first digits of all channels, then the second ones of `fine`."""
@@ -153,8 +175,8 @@ def weight_scales(weight: Tensor) -> Tensor:
 
 
 def convolutions(network: nn.Module) -> dict[str, nn.Conv2d]:
-    """The convolutions that integers can compute, by name; transposed ones are not among them."""
-    return {name: module for name, module in network.named_modules() if type(module) in (nn.Conv2d, IntegerConvolution)}
+    """The convolutions that integers can compute, or do, by name; transposed ones are not among them."""
+    return {name: module for name, module in network.named_modules() if isinstance(module, nn.Conv2d)}
 
 
 def fold_normalization(network: FlowNetwork) -> None:
@@ -165,17 +187,17 @@ def fold_normalization(network: FlowNetwork) -> None:
                 block[place], block[place + 1] = fuse_conv_bn_eval(first.eval(), second.eval()), nn.Identity()
 
 
-def to_integers(network: FlowNetwork, names: Iterable[str]) -> None:
-    """Replace the named convolutions, in place."""
-    for name in names:
-        network.set_submodule(name, IntegerConvolution(network.get_submodule(name)))
+def to_integers(network: FlowNetwork, names: Container[str]) -> None:
+    """Let the named convolutions compute in integers, and all others in floats with rounded weights; in place."""
+    for name, layer in convolutions(network).items():
+        network.set_submodule(name, (IntegerConvolution if name in names else RoundedConvolution)(layer))
 
 
 def to_floats(network: FlowNetwork) -> FlowNetwork:
-    """A copy whose quantised convolutions compute in floats again, with the weights that they have now."""
+    """A copy whose quantised convolutions compute in floats again, with the unrounded weights that they have now."""
     plain = copy.deepcopy(network)
     for name, module in convolutions(network).items():
-        if isinstance(module, IntegerConvolution):
+        if isinstance(module, RoundedConvolution):
             kind = (module.in_channels, module.out_channels, module.kernel_size, module.stride, module.padding)
             one = nn.Conv2d(*kind, module.dilation, module.groups, bias=module.bias is not None)
             one.load_state_dict({key: module.state_dict()[key] for key in one.state_dict()})
@@ -186,10 +208,9 @@ def to_floats(network: FlowNetwork) -> FlowNetwork:
 def quantized_like(network: FlowNetwork, state: Mapping[str, Tensor]) -> None:
     """Give `network` the quantised convolutions that a weight file's state has, if it has any; in place."""
     quantized = {key.removesuffix(".input_range") for key in state if key.endswith(".input_range")}
-    names = [name for name in convolutions(network) if name in quantized]
-    if names:
+    if quantized:
         fold_normalization(network)
-        to_integers(network, names)
+        to_integers(network, quantized)
 
 
 class Ranges(NamedTuple):
@@ -201,7 +222,7 @@ class Ranges(NamedTuple):
 
 @torch.no_grad()
 def quantize(network: FlowNetwork, ranges: Mapping[str, Ranges], names: Iterable[str]) -> FlowNetwork:
-    """A copy of the network with the named convolutions on grids over their ranges."""
+    """A copy of the network with the named convolutions on grids over their ranges, and all weights rounded."""
     quantized = copy.deepcopy(network).eval()
     names = list(names)
     to_integers(quantized, names)

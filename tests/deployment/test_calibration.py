@@ -6,6 +6,7 @@ from toy import Pairs
 from mdflow.deployment.calibration import (
     calibrate,
     choose_floats,
+    distance,
     observe,
     rounding_error,
     sensitivity,
@@ -13,7 +14,8 @@ from mdflow.deployment.calibration import (
     wide_range,
     worth_clipping,
 )
-from mdflow.deployment.quantize import convolutions, fold_normalization
+from mdflow.deployment.quantize import convolutions, fold_normalization, quantize
+from mdflow.inference import Predictor
 from mdflow.networks import create
 
 
@@ -55,6 +57,14 @@ def test_what_a_convolution_is_said_to_move_is_what_it_moves_with_the_ranges_it_
     assert tight - wide
 
 
+def test_what_a_convolution_moves_is_told_from_the_flow_of_rounded_weights(calibrated):
+    network, (ranges, moved) = calibrated
+    samples, name = [Pairs()[0], Pairs()[1]], next(iter(moved))
+    rounded = Predictor(quantize(network, ranges, []))
+    flows = [rounded(one.image1, one.image2) for one in samples]
+    assert moved[name] == pytest.approx(distance(quantize(network, ranges, [name]), samples, flows))
+
+
 def test_tight_ranges_go_where_most_is_gained():
     moved = {"most": 10.0, "some": 4.0, "little": 1.0, "worse": 3.0}
     tight = {"most": 1.0, "some": 1.0, "little": 0.5, "worse": 5.0}
@@ -78,3 +88,10 @@ def test_what_costs_little_and_rounds_badly_stays_in_floats():
     assert choose_floats(moved, shares, 10) == choose_floats(moved, shares, 69) == ["cheap"]
     assert choose_floats(moved, shares, 70) == ["cheap", "costly"]
     assert choose_floats(moved, shares, 100) == ["cheap", "costly", "harmless"]
+
+
+def test_what_computes_next_to_nothing_stays_in_floats_before_all_others():
+    moved = {"cheap": 2.0, "tiny": 0.001, "large": 3.0, "small": 0.002}
+    shares = {"cheap": 10.0, "tiny": 0.4, "large": 89.2, "small": 0.4}
+    assert choose_floats(moved, shares, 0.5) == ["small"]
+    assert choose_floats(moved, shares, 11) == ["small", "tiny", "cheap"]

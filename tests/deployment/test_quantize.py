@@ -12,6 +12,7 @@ from mdflow.deployment.calibration import calibrate
 from mdflow.deployment.quantize import (
     Grid,
     IntegerConvolution,
+    RoundedConvolution,
     Rounding,
     convolutions,
     fold_normalization,
@@ -35,6 +36,19 @@ def test_a_grid_holds_zero_and_rounds_to_half_a_step(low, high):
 def test_each_output_channel_has_a_grid_of_its_own():
     weight = torch.tensor([1.0, -0.01]).view(2, 1, 1, 1) * torch.linspace(0.5, 1, 9).view(1, 1, 3, 3)
     torch.testing.assert_close(weight_scales(weight), torch.tensor([1.0, 0.01]) / 127)
+
+
+def test_a_rounded_convolution_computes_in_floats_with_weights_of_255_values_and_passes_gradients_on():
+    torch.manual_seed(0)
+    original, x = nn.Conv2d(16, 3, 5, padding=2, stride=2, bias=False), torch.randn(1, 16, 9, 9)
+    layer, steps = RoundedConvolution(original), weight_scales(original.weight).view(-1, 1, 1, 1)
+    expected = nn.functional.conv2d(x, (original.weight / steps).round() * steps, stride=2, padding=2)
+    assert torch.allclose(layer(x), expected, atol=1e-5)
+    assert not torch.allclose(layer(x), original(x), atol=1e-3)
+    layer(x).square().sum().backward()
+    assert layer.weight.grad.abs().min() > 0
+    with torch.autocast("cpu", torch.bfloat16):
+        assert layer(x).dtype == torch.bfloat16
 
 
 def test_an_integer_convolution_is_near_the_float_one_and_passes_gradients_on():
@@ -170,6 +184,16 @@ def test_a_quantised_network_travels_through_a_weight_file(quantized, tmp_path):
     images = torch.rand(2, 1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(loaded(*images)[-1], integers(*images)[-1])
+
+
+def test_what_stays_in_floats_has_rounded_weights_here_and_from_a_file(quantized, tmp_path):
+    network, ranges, _ = quantized
+    first, *others = ranges
+    mixed = quantize(network, ranges, others)
+    save_network(tmp_path / "q.safetensors", mixed)
+    for one in (mixed, load_network(tmp_path / "q.safetensors")):
+        kinds = {name: type(layer) for name, layer in convolutions(one).items()}
+        assert kinds == {first: RoundedConvolution, **dict.fromkeys(others, IntegerConvolution)}
 
 
 def test_back_in_floats_the_weights_are_those_of_the_network(quantized):
