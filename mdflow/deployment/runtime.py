@@ -1,5 +1,6 @@
 """Using an exported network: flow by ONNX Runtime, on a machine that need not have PyTorch."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ class OnnxPredictor:
     """A file of `mdflow export` or `mdflow quantize`, called as mdflow.Predictor is.
 
     `size` is the (height, width) that the file takes, None for any; smaller images are padded to it. `threads` is
-    how many cores it uses, by default all. Raises InputError for a file that is no such network, or without the
-    extra export.
+    how many cores it uses, by default all that the process may use. Raises InputError for a file that is no such
+    network, or without the extra export.
     """
 
     def __init__(self, path: Path | str, threads: int = 0) -> None:
@@ -82,12 +83,21 @@ def open_session(path: Path, threads: int = 0):  # onnxruntime is optional: no t
     if not path.is_file() or path.suffix != ".onnx":
         raise InputError(f"'{path}' is no .onnx file; expected one that `mdflow export` wrote.")
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads or confined_cores()
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common class below Exception
         raise InputError(f"'{path}' cannot be run by ONNX Runtime: {str(error).splitlines()[0]}.") from error
+
+
+def confined_cores() -> int:
+    """How many cores the process may use if that is not all of them, else 0.
+
+    ONNX Runtime starts a thread for each core of the machine; two on one core take nearly twice the time of one.
+    """
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
+    return usable if usable != os.cpu_count() else 0
 
 
 def _planes(image: np.ndarray) -> np.ndarray:

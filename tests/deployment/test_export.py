@@ -86,6 +86,19 @@ def test_smaller_images_are_padded_and_larger_ones_refused(exported, scenes):
         OnnxPredictor(path)(*np.zeros((2, 61, 70, 3), np.uint8))
 
 
+def test_a_process_that_is_confined_to_one_core_starts_one_thread(exported, monkeypatch):
+    def threads():
+        return OnnxPredictor(exported[2]).session.get_session_options().intra_op_num_threads
+
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {2}, raising=False)
+    assert threads() == 1
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1, 2, 3}, raising=False)
+    assert threads() == 0
+    monkeypatch.delattr("os.sched_getaffinity")
+    assert threads() == 0
+
+
 def test_predict_runs_a_file_without_pytorch(exported, scenes, tmp_path):
     for name, image in (("a", scenes[0].image1), ("b", scenes[0].image2)):
         write_image(tmp_path / f"{name}.png", image)
