@@ -103,8 +103,8 @@ def parse() -> argparse.Namespace:
 def run_missing(arguments: argparse.Namespace, results: Path) -> None:
     """Each row and seed that has no line yet; seeds outermost, so that a stopped run has whole tables."""
     done = {(line["row"], line["seed"]) for line in read_results(results)}
-    rows = [row for row in ROWS if row.name.startswith(tuple(arguments.rows))]
     learned, other = halves(open_dataset(arguments.footage))
+    rows = [row for row in shown_by(learned) if row.name.startswith(tuple(arguments.rows))]
     tests = open_tests(arguments)
     tests |= {
         "footage": Cached(labelled(learned, arguments.pairs)),
@@ -119,6 +119,13 @@ def run_missing(arguments: argparse.Namespace, results: Path) -> None:
                 learner = run_row(row, seed, arguments, Cached(learned), tests["footage"])
                 line = {"row": row.name, "seed": seed, "steps": arguments.steps, "size": arguments.size}
                 record(results, line | figures(learner, tests))
+
+
+def shown_by(footage: Some) -> list[Row]:
+    """The rows that differ on this footage: the frame before counts for nothing where no pair has one."""
+    if any(footage.before(index) is not None for index in range(len(footage))):
+        return list(ROWS)
+    return [row for row in ROWS if not row.settings.get("multi_frame")]
 
 
 def starts(arguments: argparse.Namespace) -> tuple[FlowNetwork, FlowNetwork]:

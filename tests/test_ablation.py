@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ablation
-from benchmarks.ablation import ALONE, ROWS, Row, configs, table
+from benchmarks.ablation import ALONE, ROWS, Row, Some, configs, shown_by, table
 from mdflow.checkpoint import save_network
 from mdflow.config import PretrainConfig
+from mdflow.data.synthetic import Synthetic
 from mdflow.networks import create
 
 ARGUMENTS = argparse.Namespace(size=[64, 64], steps=72, batch_size=2, pairs=4, out=Path("out"))
@@ -52,6 +53,14 @@ def test_rows_differ_as_their_names_say():
     assert (config.confidence.soft, config.confidence.quantile) == (10, None)
     assert all(config.optimiser.ema == 0 for config in settings_of("no average"))
     assert len(settings_of("three rounds")) == 6
+
+
+def test_the_row_of_the_frame_before_needs_footage_that_has_one():
+    few = {frames: Some(Synthetic(length=2, frames=frames), [0, 1]) for frames in (2, 3)}
+    assert shown_by(few[3]) == list(ROWS)
+    assert [row.name for row in ROWS if row not in shown_by(few[2])] == [
+        "9 student: what is hidden, from the frame before"
+    ]
 
 
 def test_the_table_has_means_and_deviations():
