@@ -24,12 +24,12 @@ mdflow ({kind}[1, 3, {height}, {width}] image1, {kind}[1, 3, {height}, {width}] 
     frame_after = Sub (frame_missing, frame_before)
     frame_margins = Concat <axis = 0> (frame_before, frame_after)
     frame_axes = Constant <value_ints = [2, 3]> ()
-    frame_white = Constant <value_float = {white}> ()
+    frame_unit = Constant <value_float = {unit}> ()
     frame_floats1 = Cast <to = 1> (image1)
-    frame_scaled1 = Div (frame_floats1, frame_white)
+    frame_scaled1 = Mul (frame_floats1, frame_unit)
     frame_padded1 = Pad <mode = "edge"> (frame_scaled1, frame_margins, , frame_axes)
     frame_floats2 = Cast <to = 1> (image2)
-    frame_scaled2 = Div (frame_floats2, frame_white)
+    frame_scaled2 = Mul (frame_floats2, frame_unit)
     frame_padded2 = Pad <mode = "edge"> (frame_scaled2, frame_margins, , frame_axes)
     frame_flow = Network (frame_padded1, frame_padded2)
     frame_end = Add (frame_before, frame_size)
@@ -47,7 +47,7 @@ def put_in_frame(core, stride: int, size: "Size | None", kind: str):  # onnx is 
 
     height, width = size or ("H", "W")
     (opset,) = [one.version for one in core.opset_import if one.domain == ""]
-    text = FRAME.format(height=height, width=width, stride=stride, kind=kind, white=WHITE[kind], opset=opset)
+    text = FRAME.format(height=height, width=width, stride=stride, kind=kind, unit=1 / WHITE[kind], opset=opset)
     frame = onnx.parser.parse_model(text).graph
     nodes = list(core.graph.node)
     del core.graph.node[:], core.graph.input[:], core.graph.output[:]
