@@ -28,7 +28,7 @@ from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.data import open_dataset
 from mdflow.data.batches import Batch, Cached, batches
 from mdflow.data.mixture import Mixture
-from mdflow.data.previous import before
+from mdflow.data.previous import before, has_previous
 from mdflow.data.sample import Dataset, Sample
 from mdflow.data.synthetic import Synthetic
 from mdflow.evaluate import evaluate
@@ -121,11 +121,9 @@ def run_missing(arguments: argparse.Namespace, results: Path) -> None:
                 record(results, line | figures(learner, tests))
 
 
-def shown_by(footage: Some) -> list[Row]:
+def shown_by(footage: Dataset) -> list[Row]:
     """The rows that differ on this footage: the frame before counts for nothing where no pair has one."""
-    if any(footage.before(index) is not None for index in range(len(footage))):
-        return list(ROWS)
-    return [row for row in ROWS if not row.settings.get("multi_frame")]
+    return [row for row in ROWS if not row.settings.get("multi_frame") or has_previous(footage)]
 
 
 def starts(arguments: argparse.Namespace) -> tuple[FlowNetwork, FlowNetwork]:

@@ -11,9 +11,14 @@ def before(dataset: Dataset, index: int) -> int | None:
     return dataset.before(index) if hasattr(dataset, "before") else None
 
 
+def has_previous(dataset: Dataset) -> bool:
+    """Whether some pair has a frame before."""
+    return any(before(dataset, index) is not None for index in range(len(dataset)))
+
+
 def require_previous(dataset: Dataset, setting: str) -> None:
     """InputError, naming the setting that asks for it, unless some pair has a frame before."""
-    if all(before(dataset, index) is None for index in range(len(dataset))):
+    if not has_previous(dataset):
         raise InputError(
             f"No pair of the data has a frame before it, which {setting} needs; give videos or folders of three frames "
             "or more, or leave the setting out."

@@ -111,7 +111,7 @@ def sensitivity(network: FlowNetwork, ranges: Mapping[str, Ranges], samples: Seq
 
     From the flow of rounded weights, which all convolutions have.
     """
-    floats = Predictor(quantize(network, ranges, []))
+    floats = Predictor(quantize(network, {}, []))
     flows = [floats(sample.image1, sample.image2) for sample in samples]
     return farthest_first({name: distance(quantize(network, ranges, [name]), samples, flows) for name in ranges})
 

@@ -38,7 +38,7 @@ def put_integers(model, layers: dict[str, RoundedConvolution]):
 
     An IntegerConvolution comes between roundings, its bias an integer too.
     """
-    integers = [name for name, layer in layers.items() if isinstance(layer, IntegerConvolution)]
+    integers = {name for name, layer in layers.items() if isinstance(layer, IntegerConvolution)}
     graph, orders = IntegerGraph(model), take_out_shuffles(model.graph, {f"{PREFIX}{name}.weight" for name in integers})
     nodes = list(model.graph.node)
     del model.graph.node[:]
@@ -50,7 +50,7 @@ def put_integers(model, layers: dict[str, RoundedConvolution]):
             graph.add_rounded(node, name, layers[name])
         else:
             model.graph.node.append(node)
-    missing = set(integers) - graph.done
+    missing = integers - graph.done
     if missing:
         raise InputError(f"The exported graph has no convolution {', '.join(sorted(missing))}; export it in floats.")
     graph.drop_unused()
@@ -106,7 +106,6 @@ class IntegerGraph:
             self.add("Mul", [f"{name}.weight8_cast", scales], floats)
         node.input[1] = floats
         self.graph.node.append(node)
-        self.done.add(name)
 
     def weight(self, name: str, layer: RoundedConvolution) -> str:
         """The name of a convolution's weight in 8 bits."""

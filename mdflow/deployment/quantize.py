@@ -4,7 +4,7 @@ A quantised network is an ordinary network: it trains by the one fit(), and its 
 """
 
 import copy
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -187,7 +187,7 @@ def fold_normalization(network: FlowNetwork) -> None:
                 block[place], block[place + 1] = fuse_conv_bn_eval(first.eval(), second.eval()), nn.Identity()
 
 
-def to_integers(network: FlowNetwork, names: Container[str]) -> None:
+def to_integers(network: FlowNetwork, names: Collection[str]) -> None:
     """Let the named convolutions compute in integers, and all others in floats with rounded weights; in place."""
     for name, layer in convolutions(network).items():
         network.set_submodule(name, (IntegerConvolution if name in names else RoundedConvolution)(layer))
@@ -221,10 +221,9 @@ class Ranges(NamedTuple):
 
 
 @torch.no_grad()
-def quantize(network: FlowNetwork, ranges: Mapping[str, Ranges], names: Iterable[str]) -> FlowNetwork:
+def quantize(network: FlowNetwork, ranges: Mapping[str, Ranges], names: Collection[str]) -> FlowNetwork:
     """A copy of the network with the named convolutions on grids over their ranges, and all weights rounded."""
     quantized = copy.deepcopy(network).eval()
-    names = list(names)
     to_integers(quantized, names)
     for name in names:
         layer = quantized.get_submodule(name)
