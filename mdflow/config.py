@@ -28,6 +28,7 @@ class SyntheticConfig(Settings):
     frames: Annotated[int, Field(ge=2)] = 2
     camera: Share = 0.4
     hard: Share = 0.0
+    regular: Share = 0.0
     appearance: bool = True
     textures: Path | None = None
     texture_count: Count = 96

@@ -10,20 +10,22 @@ from mdflow.data.textures import noise_field, star_polygon
 Textures = list[np.ndarray]
 
 
-def layered_scene(rng: np.random.Generator, textures: Textures, height: int, width: int, speed: float) -> list[Layer]:
+def layered_scene(
+    rng: np.random.Generator, surfaces: Textures, things: Textures, height: int, width: int, speed: float
+) -> list[Layer]:
     """A background and up to a dozen shapes, each with its own affine and often non-rigid motion.
 
-    speed is the typical displacement in pixels a frame. The shapes follow the background in part, as
+    surfaces: the textures of what is large; speed is the typical displacement in pixels a frame. The shapes follow the background in part, as
     things seen by a moving camera do.
     """
     middle = np.array([width, height]) / 2
     drift = random_direction(rng) * speed * rng.gamma(2, 0.5)
     reach = 0.5 * np.hypot(height, width)
-    layers = [background(rng, textures, middle, reach, drift, speed)]
+    layers = [background(rng, surfaces, middle, reach, drift, speed)]
     for _ in range(rng.integers(2, 13)):
         radius = min(height, width) * np.exp(rng.uniform(np.log(0.05), np.log(0.45)))
         velocity = rng.uniform(0, 1) * drift + random_direction(rng) * speed * rng.gamma(1.5, 0.6)
-        texture = shape(rng, textures, radius)
+        texture = shape(rng, things, radius)
         side = len(texture)
         motion = PlaneMotion(
             center=rng.uniform(0, 1, 2) * [width, height] - velocity * rng.uniform(-0.5, 1),
@@ -66,7 +68,9 @@ def background(
     return Layer(texture, motion, bend, sway(rng), endless=True)
 
 
-def camera_scene(rng: np.random.Generator, textures: Textures, height: int, width: int, speed: float) -> list[Layer]:
+def camera_scene(
+    rng: np.random.Generator, surfaces: Textures, things: Textures, height: int, width: int, speed: float
+) -> list[Layer]:
     """A street or a room: far wall, floor, side walls and standing things, seen by a camera that drives or pans."""
     focal = width * rng.uniform(0.6, 1.3)
     principal = np.array([width * rng.uniform(0.4, 0.6), height * rng.uniform(0.35, 0.6)])
@@ -83,9 +87,9 @@ def camera_scene(rng: np.random.Generator, textures: Textures, height: int, widt
     turn = rng.normal(0, 1, 3) * [0.15, 0.3, 0.3] * speed / focal * rng.choice([0, 1])
     camera = Camera(focal, principal, velocity, turn)
     depth = typical * rng.uniform(4, 10)
-    layers = [wall(rng, textures, camera, depth)]
-    layers += sides(rng, textures, camera, floor, depth, typical)
-    return layers + standing_things(rng, textures, camera, floor, depth, typical, speed)
+    layers = [wall(rng, surfaces, camera, depth)]
+    layers += sides(rng, surfaces, camera, floor, depth, typical)
+    return layers + standing_things(rng, things, camera, floor, depth, typical, speed)
 
 
 def wall(rng: np.random.Generator, textures: Textures, camera: Camera, depth: float) -> Layer:

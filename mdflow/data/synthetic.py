@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from mdflow.data.hardness import hard_textures, with_shadows
+from mdflow.data.regular import regular_surfaces
 from mdflow.data.sample import Sample
 from mdflow.data.scene import Layer, flow_to, view, visible_in
 from mdflow.data.scenery import camera_scene, layered_scene
@@ -22,7 +23,7 @@ class Synthetic:
     size: (height, width). motion: the range of the scenes' typical displacement in pixels a frame; each
     scene draws its own, log-uniformly. camera: the share of scenes seen by a camera that moves through
     space, the others are layers in the image plane. hard: the share of scenes with plain and finely tiled
-    surfaces, shadows and reflections. appearance: exposure, shading, blur and noise differ
+    surfaces, shadows and reflections. regular: the share of scenes whose large surfaces repeat. appearance: exposure, shading, blur and noise differ
     between frames. textures: a folder of the user's own images to take half of the textures from.
     Pairs are the consecutive frames of each sequence, `frames` − 1 of them a sequence.
     """
@@ -34,6 +35,7 @@ class Synthetic:
     frames: int = 2
     camera: float = 0.4
     hard: float = 0.0
+    regular: float = 0.0
     appearance: bool = True
     textures: Path | None = None
     texture_count: int = 96
@@ -45,6 +47,11 @@ class Synthetic:
         if not 0 < least <= most < np.inf:
             raise InputError(
                 f"The motion of synthetic scenes, {least} to {most} px, is no range; expected 0 < LEAST <= MOST."
+            )
+        if self.hard + self.regular > 1:
+            raise InputError(
+                f"The shares of hard and of regular synthetic scenes, {self.hard} and {self.regular}, are more than "
+                "all scenes; expected at most 1 together."
             )
 
     @cached_property
@@ -64,10 +71,12 @@ class Synthetic:
         speed = float(np.exp(rng.uniform(*np.log(self.motion))))
         make = camera_scene if rng.random() < self.camera else layered_scene
         chance = np.random.default_rng([self.seed, sequence, 4])
-        if chance.random() >= self.hard:
-            return make(rng, self.bank, *self.size, speed)
-        textures = hard_textures(chance, self.bank)
-        return with_shadows(chance, make(rng, textures, *self.size, speed), textures, *self.size, speed)
+        kind = chance.random()
+        if kind >= self.hard + self.regular:
+            return make(rng, self.bank, self.bank, *self.size, speed)
+        things = hard_textures(chance, self.bank)
+        surfaces = things if kind < self.hard else regular_surfaces(chance, self.bank)
+        return with_shadows(chance, make(rng, surfaces, things, *self.size, speed), things, *self.size, speed)
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
