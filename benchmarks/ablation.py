@@ -35,7 +35,7 @@ from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
 from mdflow.networks.network import FlowNetwork
 from mdflow.pretrain import trained_start
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
 from mdflow.settings import build
 from mdflow.training import fit
 from teachers import WEIGHTS

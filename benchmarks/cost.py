@@ -21,7 +21,7 @@ from mdflow.deployment.profile import measure_cost
 from mdflow.distill import teach_student
 from mdflow.networks import create
 from mdflow.pretrain import pretrain_step
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 from mdflow.training import make_optimiser, total, update
 
 CASES = [

@@ -18,7 +18,7 @@ from torch import Tensor
 from mdflow.commands.predictor import parse_size
 from mdflow.networks import create
 from mdflow.networks.deqflow import DEQFlow
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ import torch
 from mdflow.commands.predictor import parse_size
 from mdflow.data import open_dataset
 from mdflow.fitting import resize
-from mdflow.fixed_point import spectral_radius
 from mdflow.inference import image_tensor
 from mdflow.networks.deqflow import DEQFlow
-from mdflow.report import text_table
+from mdflow.networks.fixed_point import spectral_radius
+from mdflow.reports.tables import text_table
 from teachers import load
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.small import SMALL, flags
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 
 SETTINGS = SMALL | {"batch_size": 2, "score_every": 100_000, "checkpoint_every": 1, "network.name": "fastflownet"}
 # What torch waits for those who may come, and until it takes a silent machine for gone; in seconds.

@@ -16,7 +16,7 @@ from mdflow.data.packed import Packed
 from mdflow.data.sample import Sample
 from mdflow.data.shards import make_index, read_index, write_shards
 from mdflow.networks import create
-from mdflow.rundir import read_checkpoint
+from mdflow.runs.folder import read_checkpoint
 from mdflow.settings import build, dump
 from teachers.release import read_release
 

@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.rank_correlation import spearman
 from mdflow.checkpoint import load_network
 from mdflow.data import open_dataset
 from mdflow.data.batches import Cached
 from mdflow.data.sample import Dataset
 from mdflow.errors import InputError
 from mdflow.examine import Examiner
-from mdflow.history import read_metrics
-from mdflow.rank_correlation import spearman
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
+from mdflow.runs.history import read_metrics
 
 
 class Point(NamedTuple):

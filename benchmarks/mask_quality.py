@@ -20,7 +20,7 @@ from mdflow.imitation import pseudo_labels
 from mdflow.inference import image_tensor
 from mdflow.metrics import endpoint_error
 from mdflow.networks.network import FlowNetwork
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 from teachers import load
 
 QUANTILES = (0.95, 0.9, 0.8, 0.6)

@@ -22,7 +22,7 @@ from mdflow.losses import supervised_loss
 from mdflow.networks import create
 from mdflow.networks.liteflownet2 import VARIANTS
 from mdflow.networks.network import FlowNetwork
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 from mdflow.training import make_optimiser, update
 
 ZOO = {  # as small as keeps its parts

@@ -18,7 +18,7 @@ import numpy as np
 from mdflow.data.batches import Positions
 from mdflow.data.sample import Sample
 from mdflow.data.shards import Shards, write_shards
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 
 PAIRS_A_CLIP, CLIPS_A_SHARD, READ = 10, 100, 2000
 

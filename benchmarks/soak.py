@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from benchmarks.small import SMALL, flags
-from mdflow.report import text_table
-from mdflow.rundir import read_checkpoint
+from mdflow.reports.tables import text_table
+from mdflow.runs.folder import read_checkpoint
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

@@ -31,7 +31,7 @@ from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
 from mdflow.networks.network import FlowNetwork
 from mdflow.pretrain import pretrain_step
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 from mdflow.settings import build
 from mdflow.training import make_optimiser, pick_device, precision, to_device, update
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 
 Ways = dict[str, Callable[[], object]]
 

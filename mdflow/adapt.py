@@ -10,7 +10,7 @@ from mdflow.data.batches import scaled
 from mdflow.data.sample import Dataset, Sample
 from mdflow.examine import Examiner
 from mdflow.networks.network import FlowNetwork
-from mdflow.rundir import RunFolder
+from mdflow.runs.folder import RunFolder
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import torch
 from kornia.geometry.transform import get_affine_matrix2d
 from torch import Tensor
 
-from mdflow import ranks
 from mdflow.config import AugmentConfig
 from mdflow.geometry import coordinate_grid, sample
+from mdflow.system import ranks
 
 Size = tuple[int, int]
 

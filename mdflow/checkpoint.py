@@ -13,7 +13,7 @@ from mdflow.deployment.quantize import quantized_like
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
-from mdflow.storage import write_whole
+from mdflow.system.storage import write_whole
 
 
 def save_network(path: Path, network: FlowNetwork, half: bool = False) -> None:

@@ -16,7 +16,7 @@ from mdflow.multi_frame import hidden_labels
 from mdflow.networks.network import FlowNetwork
 from mdflow.occlusion import visible_inside
 from mdflow.pretrain import cut_crops
-from mdflow.rundir import RunFolder
+from mdflow.runs.folder import RunFolder
 from mdflow.training import fit
 from mdflow.uncertainty import foretelling, sureness
 from mdflow.unsupervised import unsupervised_loss

@@ -6,12 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mdflow import ranks
 from mdflow.config import SupervisedConfig
 from mdflow.errors import InputError
 from mdflow.geometry import resize_flow
 from mdflow.kernels import HAS_TRITON
 from mdflow.kernels.census import CensusDistance
+from mdflow.system import ranks
 
 LUMA = (0.2989, 0.5870, 0.1140)
 

@@ -16,7 +16,7 @@ from mdflow.imitation import Pair, imitation_loss, pseudo_labels
 from mdflow.losses import endpoint_error, masked_mean
 from mdflow.networks.network import FlowNetwork
 from mdflow.occlusion import visible_inside
-from mdflow.rundir import RunFolder
+from mdflow.runs.folder import RunFolder
 from mdflow.training import fit
 from mdflow.unsupervised import Crops, unsupervised_loss
 

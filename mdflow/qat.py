@@ -10,7 +10,7 @@ from mdflow.examine import Examiner
 from mdflow.losses import supervised_loss
 from mdflow.networks.network import FlowNetwork
 from mdflow.pretrain import cut_crops
-from mdflow.rundir import RunFolder
+from mdflow.runs.folder import RunFolder
 from mdflow.training import fit
 
 

@@ -8,7 +8,7 @@ from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
 from mdflow.networks.network import FlowNetwork
-from mdflow.rundir import RunFolder
+from mdflow.runs.folder import RunFolder
 from mdflow.training import fit
 from mdflow.uncertainty import judged_loss
 

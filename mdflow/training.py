@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from mdflow import ranks
 from mdflow.config import OptimiserConfig, RunConfig
 from mdflow.data.batches import Batch
 from mdflow.errors import InputError
 from mdflow.examine import Examination
 from mdflow.networks.network import FlowNetwork
-from mdflow.rundir import RunFolder
-from mdflow.stopping import Stopped, stop_signal
-from mdflow.watch import Watch
+from mdflow.runs.folder import RunFolder
+from mdflow.runs.watch import Watch
+from mdflow.system import ranks
+from mdflow.system.stopping import Stopped, stop_signal
 
 LOG_EVERY = 20
 
@@ -43,7 +43,7 @@ def fit(
     stream(start) gives the batches from a step on. A checkpoint of the same stage in the folder is resumed:
     with the same config it ends with the same weights as a run that was never stopped.
     A step whose loss or gradient is not finite changes nothing; many in a row raise InputError. SIGTERM
-    saves after the step at hand and raises mdflow.stopping.Stopped.
+    saves after the step at hand and raises mdflow.system.stopping.Stopped.
     """
     device = pick_device(config.device)
     optimiser = make_optimiser(learner, config.optimiser)

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from mdflow.errors import InputError
-from mdflow.pickled import read_pickled
+from mdflow.system.pickled import read_pickled
 
 State = dict[str, Tensor]
 

@@ -5,7 +5,7 @@ from toy import Pairs, Translation
 from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best
 from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.networks import NETWORKS
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
 
 SIZE = (64, 64)
 

@@ -11,7 +11,7 @@ from mdflow.distill import teach_student, teach_teacher
 from mdflow.errors import InputError
 from mdflow.imitation import pseudo_labels
 from mdflow.networks import create
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
 
 STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
 SIZE = (64, 64)

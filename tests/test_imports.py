@@ -57,8 +57,8 @@ def test_geometry_knows_nothing_and_losses_know_geometry():
 
     assert known("geometry") == known("errors") == set()
     assert known("correlation") == {"kernels", "errors"}
-    assert known("ranks") == {"errors"}
-    assert known("losses") == {"geometry", "kernels", "ranks", "config", "errors"}
+    assert known("system/ranks") == {"errors"}
+    assert known("losses") == {"geometry", "kernels", "system", "config", "errors"}
     assert known("occlusion") == {"geometry"}
     assert known("config") == {"settings"}
     assert known("settings") == {"errors"}

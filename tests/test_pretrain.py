@@ -8,10 +8,10 @@ from toy import Pairs, Stopped, Translation, captured
 
 from mdflow import pretrain
 from mdflow.config import AugmentConfig, DistillConfig, PretrainConfig
-from mdflow.history import read_metrics
 from mdflow.networks import create
 from mdflow.pretrain import HIDDEN, anchor_loss, cut_crops, known_flows, label_loss, pretrain_step
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
+from mdflow.runs.history import read_metrics
 
 STILL = {"flip_horizontal": 0, "flip_vertical": 0, "zoom": (0, 0), "stretch": 0, "rotation": 0, "eraser": 0}
 

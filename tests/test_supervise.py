@@ -6,7 +6,7 @@ from toy import Pairs, Translation
 from mdflow import supervise
 from mdflow.config import SuperviseConfig
 from mdflow.networks import create
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
 from mdflow.supervise import supervised_step
 from mdflow.training import update
 

@@ -9,9 +9,9 @@ from toy import Translation
 from mdflow.config import OptimiserConfig, RunConfig
 from mdflow.errors import InputError
 from mdflow.examine import Examination
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
+from mdflow.runs.watch import LARGEST_BAD_ROW
 from mdflow.training import Average, fit, make_optimiser, pick_device, precision, set_rate, to_device, update
-from mdflow.watch import LARGEST_BAD_ROW
 
 
 def settings(tmp_path, name: str = "run", **changes) -> RunConfig:

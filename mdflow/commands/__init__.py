@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mdflow.errors import InputError
-from mdflow.stopping import STATUS, Stopped
+from mdflow.system.stopping import STATUS, Stopped
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 

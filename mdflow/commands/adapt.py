@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best, judged
-from mdflow.adapt_report import Account, write_report
 from mdflow.checkpoint import save_network
 from mdflow.commands.curate import clips_of, curate_all
 from mdflow.commands.predictor import parse_size
@@ -27,8 +26,9 @@ from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
 from mdflow.networks import create
 from mdflow.pretrain import trained_start
+from mdflow.reports.adapting import Account, write_report
 from mdflow.results import make_folder
-from mdflow.rundir import check_run, open_run
+from mdflow.runs.folder import check_run, open_run
 from mdflow.settings import Config, build
 from teachers import has_shipped
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mdflow import distill, ranks
+from mdflow import distill
 from mdflow.commands.training import (
     add_training_arguments,
     build_config,
@@ -14,7 +14,8 @@ from mdflow.commands.training import (
     write_result,
 )
 from mdflow.config import DistillConfig
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
+from mdflow.system import ranks
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -24,7 +24,7 @@ from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.evaluate import PairResult, evaluate_pairs, figures_of
 from mdflow.metrics import HOW_AVERAGED
-from mdflow.report import ERRORS, LABEL_FREE, REGIONS, figure_table
+from mdflow.reports.tables import ERRORS, LABEL_FREE, REGIONS, figure_table
 from mdflow.submission import SUBMISSIONS, write_submission
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from mdflow.commands.training import parse_size
 from mdflow.deployment.profile import measure_cost
 from mdflow.errors import InputError
 from mdflow.networks import NETWORKS
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 from teachers import RELEASES, WEIGHTS, blueprint, untrained
 from teachers.release import Release
 

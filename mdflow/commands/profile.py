@@ -14,7 +14,7 @@ from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.fitting import Size
 from mdflow.inference import Predictor
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 from teachers import blueprint
 
 SIZE = (448, 1024)

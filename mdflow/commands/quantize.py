@@ -16,9 +16,9 @@ from mdflow.deployment.quantize import convolutions, fold_normalization, quantiz
 from mdflow.errors import InputError
 from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
-from mdflow.report import text_table
+from mdflow.reports.tables import text_table
 from mdflow.results import make_folder
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
 
 PAIRS = 16
 COMPARED = 3  # pairs, between the integers' file and their simulation

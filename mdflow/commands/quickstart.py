@@ -17,8 +17,8 @@ from mdflow.examine import Examiner
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 from mdflow.pretrain import trained_start
-from mdflow.report import Column, figure_table
-from mdflow.rundir import open_run
+from mdflow.reports.tables import Column, figure_table
+from mdflow.runs.folder import open_run
 from mdflow.settings import build
 from teachers import load
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from mdflow import ranks
 from mdflow.commands.predictor import parse_size
 from mdflow.config import AUTO, SHIPPED, UNTRAINED, NetworkConfig, PretrainConfig, RunConfig, SuperviseConfig
 from mdflow.data import open_datasets, split_options, split_weight
@@ -16,9 +15,10 @@ from mdflow.data.sample import Dataset
 from mdflow.data.tolerant import Tolerant, left_out_of
 from mdflow.errors import InputError
 from mdflow.networks.network import FlowNetwork
-from mdflow.rundir import RunFolder, open_run
+from mdflow.runs.folder import RunFolder, open_run
 from mdflow.settings import Config, build
-from mdflow.storage import write_whole
+from mdflow.system import ranks
+from mdflow.system.storage import write_whole
 from mdflow.training import pick_device
 from teachers import has_shipped, load, untrained
 

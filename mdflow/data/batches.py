@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from mdflow import ranks
 from mdflow.config import AugmentConfig, DataConfig, RunConfig
 from mdflow.data.order import groups, runs_of
 from mdflow.data.previous import WithPrevious, before
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
-from mdflow.stopping import ignore_stop_signal, kill_helpers
+from mdflow.system import ranks
+from mdflow.system.stopping import ignore_stop_signal, kill_helpers
 
 Batch = dict[str, Tensor]
 

@@ -32,7 +32,9 @@ def regular_texture(rng: np.random.Generator) -> np.ndarray:
     wave = (wave - wave.mean()) / (wave.std() + 1e-6)
     mix = 1 / (1 + np.exp(-rng.uniform(1.5, 12) * (wave - rng.normal(0, 0.6))))
     low, high = random_colors(rng, 2)
-    return to_uint8(low + (high - low) * mix[..., None] + rng.uniform(0, 6) * noise_field(rng, 1, rng.uniform(0.3, 0.9)))
+    return to_uint8(
+        low + (high - low) * mix[..., None] + rng.uniform(0, 6) * noise_field(rng, 1, rng.uniform(0.3, 0.9))
+    )
 
 
 def random_lattice(rng: np.random.Generator) -> np.ndarray:
@@ -45,7 +47,7 @@ def random_lattice(rng: np.random.Generator) -> np.ndarray:
 
 
 def plane_wave(vector: np.ndarray, phase: float) -> np.ndarray:
-    """cos(2π vector·(x, y) + phase) over a texture, by the addition theorem: rows and columns, not pixels, are costly."""
+    """cos(2π vector·(x, y) + phase) over a texture, by the addition theorem from rows and columns: cheap."""
     across, down = (2 * np.pi * vector[:, None] * np.arange(SIZE)).astype(np.float32)
     return np.outer(np.cos(down), np.cos(across + phase)) - np.outer(np.sin(down), np.sin(across + phase))
 

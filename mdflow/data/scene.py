@@ -10,6 +10,7 @@ BEND_ITERATIONS = 8  # a bend shrinks distances by at most MAX_BEND_SLOPE: 0.35*
 MAX_BEND_SLOPE = 0.35
 LEVELS = 6  # of a texture's pyramid
 FINEST = 1.2  # texels a pixel at the first of them
+FAR = 1e4  # pixels from the frame's corner: a point there is about to pass the camera
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,13 @@ def texture_points(layer: Layer, time: float, points: np.ndarray) -> tuple[np.nd
 
 
 def frame_points(layer: Layer, time: float, points: np.ndarray) -> np.ndarray:
-    """Where texture points (h,w,2) appear in the frame at `time`."""
+    """Where texture points (h,w,2) appear in the frame at `time`; NaN for those behind the camera or FAR beyond it."""
     amount = layer.sway(time)
     if layer.bend is not None and amount:
         points = points + amount * look(layer.bend, points)
-    return project(layer.place(time), points)[0]
+    placed, depth = project(layer.place(time), points)
+    placed[(depth <= 0) | (np.abs(placed).max(axis=-1) > FAR)] = np.nan
+    return placed
 
 
 def region(layer: Layer, time: float, height: int, width: int) -> tuple[slice, slice]:
@@ -135,7 +138,10 @@ def view(layers: list[Layer], time: float, height: int, width: int) -> View:
 
 
 def flow_to(layers: list[Layer], shown: View, time: float) -> np.ndarray:
-    """The exact flow (H,W,2) from the view to the frame at `time`: of the topmost layer at each pixel."""
+    """The exact flow (H,W,2) from the view to the frame at `time`: of the topmost layer at each pixel.
+
+    NaN where a point passes the camera, as what stands at a road's side does: it has no place in the other frame.
+    """
     height, width = shown.label.shape
     flow = np.zeros((height, width, 2), np.float32)
     grid = pixel_grid(height, width)

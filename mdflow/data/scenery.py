@@ -15,8 +15,8 @@ def layered_scene(
 ) -> list[Layer]:
     """A background and up to a dozen shapes, each with its own affine and often non-rigid motion.
 
-    surfaces: the textures of what is large; speed is the typical displacement in pixels a frame. The shapes follow the background in part, as
-    things seen by a moving camera do.
+    surfaces: the textures of what is large, things: of the shapes. speed is the typical displacement in pixels a
+    frame. The shapes follow the background in part, as things seen by a moving camera do.
     """
     middle = np.array([width, height]) / 2
     drift = random_direction(rng) * speed * rng.gamma(2, 0.5)

@@ -24,7 +24,7 @@ from mdflow.data.parts import locate, stretches
 from mdflow.data.ranges import Ranges, is_url, whole
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
-from mdflow.storage import write_whole, writing
+from mdflow.system.storage import write_whole, writing
 
 INDICES_AT_ONCE = 64
 PARTS = ("image1", "image2")

@@ -23,8 +23,9 @@ class Synthetic:
     size: (height, width). motion: the range of the scenes' typical displacement in pixels a frame; each
     scene draws its own, log-uniformly. camera: the share of scenes seen by a camera that moves through
     space, the others are layers in the image plane. hard: the share of scenes with plain and finely tiled
-    surfaces, shadows and reflections. regular: the share of scenes whose large surfaces repeat. appearance: exposure, shading, blur and noise differ
-    between frames. textures: a folder of the user's own images to take half of the textures from.
+    surfaces, shadows and reflections. regular: the share of scenes whose large surfaces repeat (bricks, tiles,
+    nets). appearance: exposure, shading, blur and noise differ between frames. textures: a folder of the user's own
+    images to take half of the textures from.
     Pairs are the consecutive frames of each sequence, `frames` − 1 of them a sequence.
     """
 
@@ -86,17 +87,18 @@ class Synthetic:
         view1, view2 = view(layers, time, *self.size), view(layers, time + 1, *self.size)
         flow12, flow21 = flow_to(layers, view1, time + 1), flow_to(layers, view2, time)
         images = [self.develop(shown.image, sequence, time + step) for step, shown in enumerate((view1, view2))]
-        known = np.ones(self.size, bool)
+        known12, known21 = np.isfinite(flow12[..., 0]), np.isfinite(flow21[..., 0])
+        visible1, visible2 = visible_in(view1, flow12, view2), visible_in(view2, flow21, view1)
         return Sample(
             name=f"{self.seed}/{sequence:06d}/{time:04d}",
             image1=images[0],
             image2=images[1],
-            flow12=flow12,
-            valid1=known,
-            visible1=visible_in(view1, flow12, view2),
-            flow21=flow21,
-            valid2=known,
-            visible2=visible_in(view2, flow21, view1),
+            flow12=np.where(known12[..., None], flow12, 0),
+            valid1=known12,
+            visible1=visible1,
+            flow21=np.where(known21[..., None], flow21, 0),
+            valid2=known21,
+            visible2=visible2,
         )
 
     def before(self, index: int) -> int | None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
 from mdflow.errors import InputError
-from mdflow.fixed_point import SOLVERS, Function, Stop, implicit_gradient, phantom_gradient, solve
+from mdflow.networks.fixed_point import SOLVERS, Function, Stop, implicit_gradient, phantom_gradient, solve
 from mdflow.networks.layers import check_choice
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft import FACTOR, Refinement

@@ -17,7 +17,7 @@ from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.data.io import write_image
 from mdflow.networks import create
 from mdflow.settings import build
-from mdflow.stopping import STATUS
+from mdflow.system.stopping import STATUS
 from teachers import load
 
 SMALL = [

@@ -177,6 +177,21 @@ def test_what_lies_behind_the_camera_is_not_seen():
     assert (view(layers, 0, HEIGHT, WIDTH).label == 0).all()
 
 
+def test_what_the_camera_drives_past_has_no_flow():
+    """A floor 1 m below, seen from 0.5 m ahead on; after a step of 2 m the first 2 m of it lie behind."""
+    camera = Camera(10.0, np.array([16.0, 0.0]), np.array([0, 0, 2.0]), np.zeros(3))
+    floor = SurfaceMotion(camera, np.array([-50, 1, 0.5]), np.array([1.0, 0, 0]), np.array([0, 0, 0.1]), np.zeros(3))
+    layers = [Layer(texture(40, 50), slide(-5, -5, 0, 0), endless=True), Layer(texture(400, 100), floor)]
+    first, second = view(layers, 0, HEIGHT, WIDTH), view(layers, 1, HEIGHT, WIDTH)
+    flow = flow_to(layers, first, 1)
+    depth = np.array([10 / max(row, 0.2) for row in range(HEIGHT)])  # of the floor in a row: focal length / row
+    passed = (depth < 2) & (first.label == 1).all(axis=1)
+    assert 5 < passed.sum() < HEIGHT
+    assert np.isnan(flow[passed]).all()
+    assert np.isfinite(flow[depth > 2.01]).all()
+    assert not visible_in(first, flow, second)[passed].any()
+
+
 def test_a_texture_seen_from_afar_is_averaged():
     """Every eighth pixel of fine noise would be noise; the mean of its neighbourhood is gray."""
     layer = Layer(texture(256, 256), slide(0, 0, 0, 0), endless=True)

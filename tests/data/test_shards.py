@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mdflow import ranks
 from mdflow.commands import main
 from mdflow.data import open_dataset
 from mdflow.data.batches import Positions
@@ -21,6 +20,7 @@ from mdflow.data.ranges import Ranges, whole
 from mdflow.data.sample import Sample
 from mdflow.data.shards import Shards, index_of, make_index, save_index, split_name, write_shards
 from mdflow.errors import InputError
+from mdflow.system import ranks
 
 
 class Numbered:

@@ -135,6 +135,24 @@ def test_what_leaves_or_is_covered_is_not_visible(camera):
     assert hidden > 10
 
 
+def test_pixels_without_a_place_in_the_other_frame_are_unknown(monkeypatch):
+    def torn(layers, shown, time):
+        flow = flow_to(layers, shown, time)
+        flow[:10] = np.nan
+        return flow
+
+    monkeypatch.setattr("mdflow.data.synthetic.flow_to", torn)
+    sample = small()[1]
+    for flow, valid, visible in (
+        (sample.flow12, sample.valid1, sample.visible1),
+        (sample.flow21, sample.valid2, sample.visible2),
+    ):
+        assert not valid[:10].any()
+        assert valid[10:].all()
+        assert not visible[:10].any()
+        assert np.isfinite(flow).all()
+
+
 def test_sequences_share_their_frames():
     dataset = small(length=2, frames=5)
     assert len(dataset) == 2 * 4
@@ -206,7 +224,7 @@ def test_shadows_and_reflections_change_the_pictures_and_no_flow(make):
     changed = []
     for seed in range(6):
         rng = np.random.default_rng(seed)
-        layers = make(rng, textures(), *SIZE, 4.0)
+        layers = make(rng, textures(), textures(), *SIZE, 4.0)
         shaded = with_shadows(rng, layers, textures(), *SIZE, 4.0)
         bare, darker = view(layers, 0.0, *SIZE), view(shaded, 0.0, *SIZE)
         assert np.array_equal(flow_to(layers, bare, 1.0), flow_to(shaded, darker, 1.0))

@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from mdflow.fixed_point import spectral_radius
 from mdflow.networks import create
+from mdflow.networks.fixed_point import spectral_radius
 
 TINY = {"size": "tiny", "iterations": 6}
 

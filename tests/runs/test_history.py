@@ -3,7 +3,7 @@ import json
 import pytest
 
 from mdflow.errors import InputError
-from mdflow.history import read_metrics
+from mdflow.runs.history import read_metrics
 
 
 def test_figures_by_stage_and_step_and_the_last_of_two_counts(tmp_path):

@@ -5,8 +5,8 @@ import cv2
 import numpy as np
 import pytest
 
-from mdflow import page
 from mdflow.errors import InputError
+from mdflow.reports import page
 
 
 def test_texts_are_escaped():

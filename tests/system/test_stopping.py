@@ -7,8 +7,8 @@ import torch
 from test_training import examine, pull, settings, stream, train
 from toy import Translation
 
-from mdflow.rundir import open_run
-from mdflow.stopping import Stopped, stop_signal
+from mdflow.runs.folder import open_run
+from mdflow.system.stopping import Stopped, stop_signal
 from mdflow.training import fit
 
 

@@ -1,4 +1,4 @@
-from mdflow.report import ERRORS, LABEL_FREE, figure_table, text_table
+from mdflow.reports.tables import ERRORS, LABEL_FREE, figure_table, text_table
 
 
 def test_text_table_is_aligned():

@@ -3,7 +3,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from mdflow.chart import Line, line_chart, ticks
+from mdflow.reports.chart import Line, line_chart, ticks
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,15 @@ import pytest
 import torch
 
 from mdflow.errors import InputError
-from mdflow.fixed_point import SECANTS, SOLVERS, Stop, implicit_gradient, phantom_gradient, solve, spectral_radius
+from mdflow.networks.fixed_point import (
+    SECANTS,
+    SOLVERS,
+    Stop,
+    implicit_gradient,
+    phantom_gradient,
+    solve,
+    spectral_radius,
+)
 
 
 def contraction(batch=2, size=12, radius=0.8):

@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from torch import nn
 from toy import Pairs, Translation
 
-from mdflow import distill, pretrain, ranks
+from mdflow import distill, pretrain
 from mdflow.config import DistillConfig, PretrainConfig
 from mdflow.errors import InputError
 from mdflow.networks.network import FlowNetwork
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
+from mdflow.system import ranks
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SMALL = {
     "batch_size": 4,
     "steps": 3,

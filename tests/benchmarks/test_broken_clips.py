@@ -9,7 +9,7 @@ from mdflow.config import PretrainConfig
 from mdflow.data import open_dataset
 from mdflow.data.batches import Cached
 from mdflow.data.tolerant import Tolerant
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
 
 
 def test_broken_clips_are_passed_over_and_listed(tmp_path, capsys):

@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from mdflow import page
 from mdflow.adapt import Candidate, best
-from mdflow.chart import Line, line_chart
 from mdflow.data.sample import Dataset, Sample
 from mdflow.examine import image_planes, shrunk
-from mdflow.history import Curve, read_metrics
 from mdflow.inference import Predictor, image_tensor
 from mdflow.metrics import endpoint_error
 from mdflow.networks.network import FlowNetwork
 from mdflow.quality import CENSUS_OF_UNRELATED, unexplained
-from mdflow.report import Column
+from mdflow.reports import page
+from mdflow.reports.chart import Line, line_chart
+from mdflow.reports.tables import Column
+from mdflow.runs.history import Curve, read_metrics
 from mdflow.visualize import error_image, flow_to_colour, panel, typical_speed
 
 SHOWN_PAIRS = 3

@@ -9,9 +9,9 @@ from toy import Translation
 
 from mdflow.checkpoint import read_network
 from mdflow.errors import InputError
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
+from mdflow.runs.watch import KEPT_BATCHES, LARGEST_BAD_ROW, Watch
 from mdflow.training import same_bits
-from mdflow.watch import KEPT_BATCHES, LARGEST_BAD_ROW, Watch
 
 FINE = {"speed": 3.0, "motion": 3.1, "visible": 90.0}
 

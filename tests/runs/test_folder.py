@@ -11,7 +11,7 @@ import torch
 from mdflow.config import PretrainConfig
 from mdflow.errors import InputError
 from mdflow.networks import create
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
 from mdflow.settings import build
 
 

@@ -11,15 +11,15 @@ import torch
 import yaml
 from torch.utils.tensorboard import SummaryWriter
 
-from mdflow import ranks
 from mdflow.checkpoint import fit_weights, read_network, save_network
 from mdflow.config import RunConfig
 from mdflow.data.io import write_image
 from mdflow.errors import InputError
 from mdflow.networks.network import FlowNetwork
-from mdflow.pickled import read_pickled
 from mdflow.settings import dump, read_yaml
-from mdflow.storage import write_whole, writing
+from mdflow.system import ranks
+from mdflow.system.pickled import read_pickled
+from mdflow.system.storage import write_whole, writing
 
 DIGEST = 32  # bytes of the SHA-256 that a checkpoint begins with
 

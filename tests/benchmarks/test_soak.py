@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.soak import STEPS, finished, growth, held, members, outcome, reached, summary, wait_for_orphans
-from mdflow.rundir import RunFolder
+from mdflow.runs.folder import RunFolder
 
 
 def lines(rise: float) -> list[dict]:

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
+from benchmarks.rank_correlation import spearman
 from mdflow.errors import InputError
-from mdflow.rank_correlation import spearman
 
 
 def test_only_the_order_counts():

@@ -4,12 +4,12 @@ import logging
 
 from safetensors.torch import save
 
-from mdflow import ranks
 from mdflow.data.batches import Batch
 from mdflow.errors import InputError
 from mdflow.networks.network import FlowNetwork
-from mdflow.rundir import RunFolder
-from mdflow.storage import write_whole, writing
+from mdflow.runs.folder import RunFolder
+from mdflow.system import ranks
+from mdflow.system.storage import write_whole, writing
 
 LARGEST_BAD_ROW = 20  # steps with a loss that is not finite, one after the other, before the run stops
 KEPT_BATCHES = 5  # of a stage, for study

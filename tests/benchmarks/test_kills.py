@@ -9,7 +9,7 @@ from benchmarks.kills import outcome, torment
 from mdflow import distill, pretrain
 from mdflow.checkpoint import save_network
 from mdflow.config import DistillConfig, PretrainConfig
-from mdflow.rundir import open_run
+from mdflow.runs.folder import open_run
 
 SMALL = {
     "batch_size": 1,

@@ -1,0 +1,1 @@
+"""The folder of a run: what it holds, what is read from it, what looks over the run."""

@@ -1,0 +1,1 @@
+"""What the machine does around a training: processes, signals, files."""
