@@ -1,6 +1,6 @@
 """Inference on a CPU at 448×1024, one pair, against the published implementations, by turns in one process.
 
-python -m benchmarks.inference [--runs 7] [--threads 2] [--compile]
+python -m benchmarks.inference [--runs 7] [--threads 2] [--compile] [--keep-pages]
 
 FastFlowNet against its release's formulation (its cost volume by spatial-correlation-sampler where that is installed,
 else by shifted products), RAFT with 12 iterations against torchvision's where that is installed. "differs" is the mean
@@ -20,6 +20,7 @@ from mdflow.data.synthetic import Synthetic
 from mdflow.inference import PRECISIONS, image_tensor
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
+from mdflow.system.memory import keep_pages
 from teachers import load
 
 SIZE = (448, 1024)
@@ -33,7 +34,10 @@ def main() -> None:
     parser.add_argument(
         "--compile", action="store_true", help="FastFlowNet also through torch.compile: minutes, the first time"
     )
+    parser.add_argument("--keep-pages", action="store_true", help="freed memory is kept, as the commands have it")
     arguments = parser.parse_args()
+    if arguments.keep_pages:
+        keep_pages()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     print(machine())

@@ -22,6 +22,7 @@ from mdflow.data.synthetic import Synthetic
 from mdflow.networks import create
 from mdflow.pretrain import pretrain_step
 from mdflow.settings import build
+from mdflow.system.memory import keep_pages
 from mdflow.training import precision, to_device, update
 from mdflow.unsupervised import Crops, unsupervised_loss
 
@@ -35,7 +36,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", metavar="WAY")
+    parser.add_argument("--keep-pages", action="store_true", help="freed memory is kept, as the commands have it")
     arguments = parser.parse_args()
+    if arguments.keep_pages:
+        keep_pages()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     losses = loss_ways()

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mdflow.errors import InputError
+from mdflow.system.memory import keep_pages
 from mdflow.system.stopping import STATUS, Stopped
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     module.add_arguments(verb_parser)
     verb_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parsed = verb_parser.parse_args(arguments[1:])
+    keep_pages()
     try:
         module.run(parsed)
     except BrokenPipeError:
