@@ -1,6 +1,6 @@
 """Learning from unlabelled frames on a CPU, against the plain formulation of the same, by turns in one process.
 
-python -m benchmarks.training [--runs 5] [--threads 2] [--only WAY]
+python -m benchmarks.training [--runs 5] [--threads 2] [--only WAY] [--keep-pages]
 
 Loss: both directions, census 7×7 with smoothness and a forward-backward mask, 4×256×448, forward and backward. Step:
 FastFlowNet, 4×256×448, optimiser and loader included. Plain: the census by unfold, each direction a pass of its own,
