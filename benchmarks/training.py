@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", metavar="WAY")
-    parser.add_argument("--keep-pages", action="store_true", help="freed memory is kept, as the commands have it")
+    parser.add_argument("--keep-pages", action="store_true", help="freed memory is kept, but for the peaks")
     arguments = parser.parse_args()
     if arguments.keep_pages:
         keep_pages()

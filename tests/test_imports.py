@@ -59,9 +59,17 @@ def test_geometry_knows_nothing_and_losses_know_geometry():
     assert known("correlation") == {"kernels", "errors"}
     assert known("system/ranks") == {"errors"}
     assert known("losses") == {"geometry", "kernels", "system", "config", "errors"}
+    rooms = imported(ROOT / "mdflow" / "losses.py")
+    assert {name for name in rooms if name.startswith("mdflow.system.")} == {"mdflow.system.ranks"}
     assert known("occlusion") == {"geometry"}
     assert known("config") == {"settings"}
     assert known("settings") == {"errors"}
+
+
+def test_system_knows_nothing_of_flow():
+    system = sorted((ROOT / "mdflow" / "system").glob("*.py"))
+    names = {name for path in system for name in imported(path) if name.startswith("mdflow.")}
+    assert {name.split(".")[1] for name in names} <= {"system", "errors"}
 
 
 def test_kernels_know_only_kernels():

@@ -32,9 +32,8 @@ def regular_texture(rng: np.random.Generator) -> np.ndarray:
     wave = (wave - wave.mean()) / (wave.std() + 1e-6)
     mix = 1 / (1 + np.exp(-rng.uniform(1.5, 12) * (wave - rng.normal(0, 0.6))))
     low, high = random_colors(rng, 2)
-    return to_uint8(
-        low + (high - low) * mix[..., None] + rng.uniform(0, 6) * noise_field(rng, 1, rng.uniform(0.3, 0.9))
-    )
+    uneven = rng.uniform(0, 6) * noise_field(rng, 1, rng.uniform(0.3, 0.9))
+    return to_uint8(low + (high - low) * mix[..., None] + uneven)
 
 
 def random_lattice(rng: np.random.Generator) -> np.ndarray:

@@ -39,6 +39,13 @@ def test_pages_are_kept_when_asked_for():
     assert faults("assert keep_pages()") < 50
 
 
+def test_a_system_that_has_no_glibc_is_not_asked(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: pytest.fail("Windows cannot open the process as a library"))
+    monkeypatch.setattr("sys.platform", "win32")
+    assert keep_pages() is False
+
+
 def test_a_c_library_without_the_setting_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     assert keep_pages() is False
