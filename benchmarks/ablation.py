@@ -37,7 +37,8 @@ from mdflow.networks.network import FlowNetwork
 from mdflow.pretrain import trained_start
 from mdflow.runs.folder import open_run
 from mdflow.settings import build
-from mdflow.training import fit
+from mdflow.system.processor import fastest_precision
+from mdflow.training import fit, pick_device
 from teachers import WEIGHTS
 
 
@@ -158,7 +159,7 @@ def configs(row: Row, seed: int, arguments: argparse.Namespace) -> dict[str, Pre
     trained = trained_start()
     shared = {
         "batch_size": arguments.batch_size,
-        "precision": "bfloat16",
+        "precision": fastest_precision(pick_device("auto")),
         "steps": steps,
         "seed": seed,
         "score_every": max(steps // 2, 1),

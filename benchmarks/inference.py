@@ -21,6 +21,7 @@ from mdflow.inference import PRECISIONS, image_tensor
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 from mdflow.system.memory import keep_pages
+from mdflow.system.processor import has_bfloat16
 from teachers import load
 
 SIZE = (448, 1024)
@@ -74,7 +75,8 @@ def measure(
     compile: bool = False,
 ) -> None:
     """The network's own ways beside the first, and how far half precision is from float32."""
-    kinds = list(itertools.product(PRECISIONS, (False, True) if compile else (False,)))
+    precisions = [name for name in PRECISIONS if name == "float32" or has_bfloat16(torch.device("cpu"))]
+    kinds = list(itertools.product(precisions, (False, True) if compile else (False,)))
     predictors = {
         f"mdflow {precision}{', compiled' if kept else ''}": Predictor(network, compile=kept, precision=precision)
         for precision, kept in kinds

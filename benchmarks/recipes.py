@@ -17,6 +17,8 @@ from pathlib import Path
 import matplotlib as mpl
 
 from mdflow.commands import main as mdflow
+from mdflow.system.processor import fastest_precision
+from mdflow.training import pick_device
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -71,7 +73,7 @@ RECIPES = {
 SMALL = {
     "batch_size": 4,
     "seed": 1,
-    "precision": "bfloat16",
+    "precision": fastest_precision(pick_device("auto")),
     "augment.crop": [192, 256],  # of 64x128 the coarsest level of a pyramid is a pixel or two: nothing is learned
     "augment.zoom": [0.0, 0.3],
     "augment.eraser_size": [8, 24],

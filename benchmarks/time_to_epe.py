@@ -33,6 +33,7 @@ from mdflow.networks.network import FlowNetwork
 from mdflow.pretrain import pretrain_step
 from mdflow.reports.tables import text_table
 from mdflow.settings import build
+from mdflow.system.processor import has_bfloat16
 from mdflow.training import make_optimiser, pick_device, precision, to_device, update
 
 WAYS = ("plain", "mdflow, float32", "mdflow, bfloat16")
@@ -71,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     data = Cached(open_datasets(given.data, **config.data.synthetic.model_dump()))
     test = Spread(open_dataset(given.test), given.pairs)
     print(f"{machine()}; from {given.init} on {', '.join(given.data)} to {given.target} px on {given.test}")
-    courses = {name: learn(name, config, data, test, given) for name in given.ways}
+    mixed = has_bfloat16(pick_device(given.device))
+    courses = {name: learn(name, config, data, test, given) for name in given.ways if mixed or "bfloat16" not in name}
     print(text_table(["how", "steps", "s", "ms a step", "EPE", "against the first"], table(courses), left=1))
 
 

@@ -23,6 +23,7 @@ from mdflow.networks import create
 from mdflow.pretrain import pretrain_step
 from mdflow.settings import build
 from mdflow.system.memory import keep_pages
+from mdflow.system.processor import has_bfloat16
 from mdflow.training import precision, to_device, update
 from mdflow.unsupervised import Crops, unsupervised_loss
 
@@ -86,11 +87,13 @@ def open_loader() -> Iterator[Batch]:
 def step_ways(loader: Iterator[Batch]) -> Ways:
     """A training step by each formulation."""
     exact = CONFIG.model_copy(update={"precision": "float32"})
-    return {
+    ways = {
         "plain": stepper(loader, exact, plain_terms),
         "mdflow, float32": stepper(loader, exact, own_terms(exact)),
-        "mdflow, bfloat16": stepper(loader, CONFIG, own_terms(CONFIG)),
     }
+    if has_bfloat16(torch.device("cpu")):
+        ways["mdflow, bfloat16"] = stepper(loader, CONFIG, own_terms(CONFIG))
+    return ways
 
 
 def own_terms(config: PretrainConfig) -> Callable:

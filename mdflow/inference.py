@@ -12,6 +12,7 @@ from mdflow.errors import InputError
 from mdflow.fitting import FITS, Fit, Size, resize
 from mdflow.networks.network import FlowNetwork
 from mdflow.occlusion import forward_backward
+from mdflow.system.processor import require_bfloat16
 
 Image = np.ndarray | Tensor
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -37,7 +38,7 @@ class Predictor:
     multiples, "own". With `compile` the network runs through torch.compile (mdflow.compiled). `precision`
     "bfloat16": its convolutions in half the bits, coordinates and flows in float32 (docs/speed.md says what that
     costs). The network is moved to `device`, if one is given, and to evaluation mode. Raises InputError for an
-    unknown `fit` or `precision`, or a `size` with another fit than "resize".
+    unknown `fit` or `precision`, for bfloat16 where the device has none, or a `size` with another fit than "resize".
     """
 
     def __init__(
@@ -56,6 +57,8 @@ class Predictor:
         if size is not None and fit != "resize":
             raise InputError(f"A size goes with the fit 'resize', not with '{fit}'.")
         self.network = network.to(device).eval()
+        if precision == "bfloat16":
+            require_bfloat16(self._device())
         self._fit = partial(resize, size=size) if size else FITS[fit]
         self._mixed = partial(torch.autocast, dtype=PRECISIONS[precision], enabled=precision != "float32")
         self._forward = compiled(network.forward) if compile else network.forward

@@ -19,6 +19,7 @@ from mdflow.networks.network import FlowNetwork
 from mdflow.runs.folder import RunFolder
 from mdflow.runs.watch import Watch
 from mdflow.system import ranks
+from mdflow.system.processor import require_bfloat16
 from mdflow.system.stopping import Stopped, stop_signal
 
 LOG_EVERY = 20
@@ -251,8 +252,10 @@ def pick_device(name: str) -> torch.device:
 
 
 def precision(config: RunConfig, device: torch.device) -> torch.autocast:
-    """Mixed precision: bfloat16 where it is asked for, or by default on a GPU."""
+    """Mixed precision: bfloat16 where it is asked for, or by default on a GPU; InputError where there is none."""
     mixed = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
+    if mixed:
+        require_bfloat16(device)
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
 
 

@@ -12,6 +12,7 @@ from mdflow.errors import InputError
 from mdflow.fitting import FITS
 from mdflow.networks import create
 from mdflow.networks.network import Features, FlowNetwork
+from mdflow.system import processor
 
 
 class ColourIsFlow(FlowNetwork):
@@ -104,7 +105,8 @@ def test_unknown_fit_and_misplaced_size_are_refused():
         Predictor(ColourIsFlow(), "pad", size=(64, 64))
 
 
-def test_half_precision_is_asked_for_by_name_and_gives_float32_flows():
+def test_half_precision_is_asked_for_by_name_and_gives_float32_flows(monkeypatch):
+    monkeypatch.setattr(processor, "has_bfloat16", lambda device: True)
     image1, image2 = torch.rand(2, 1, 3, 64, 64).unbind()
     network = create("fastflownet")
     exact = Predictor(network)(image1, image2)
@@ -113,6 +115,9 @@ def test_half_precision_is_asked_for_by_name_and_gives_float32_flows():
     assert 0 < (half - exact).norm(dim=1).mean() < 0.05 * exact.norm(dim=1).mean()
     with pytest.raises(InputError, match="Unknown precision 'int4'; choose from float32, bfloat16"):
         Predictor(network, precision="int4")
+    monkeypatch.setattr(processor, "has_bfloat16", lambda device: False)
+    with pytest.raises(InputError, match="does not compute in bfloat16"):
+        Predictor(network, precision="bfloat16")
 
 
 def test_compiling_without_a_compiler_says_so(monkeypatch):

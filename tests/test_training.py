@@ -11,6 +11,7 @@ from mdflow.errors import InputError
 from mdflow.examine import Examination
 from mdflow.runs.folder import open_run
 from mdflow.runs.watch import LARGEST_BAD_ROW
+from mdflow.system import processor
 from mdflow.training import Average, fit, make_optimiser, pick_device, precision, set_rate, to_device, update
 
 
@@ -262,10 +263,17 @@ def test_batches_come_to_the_device_with_images_in_0_to_1():
 
 
 @pytest.mark.parametrize(("asked", "mixed"), [("auto", False), ("float32", False), ("bfloat16", True)])
-def test_precision_is_mixed_on_a_processor_only_when_asked(tmp_path, asked, mixed):
+def test_precision_is_mixed_on_a_processor_only_when_asked(tmp_path, monkeypatch, asked, mixed):
+    monkeypatch.setattr(processor, "has_bfloat16", lambda device: True)
     with precision(settings(tmp_path, precision=asked), torch.device("cpu")):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
     assert product.dtype == (torch.bfloat16 if mixed else torch.float32)
+
+
+def test_a_precision_that_the_processor_has_not_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(processor, "has_bfloat16", lambda device: False)
+    with pytest.raises(InputError, match="does not compute in bfloat16"):
+        precision(settings(tmp_path, precision="bfloat16"), torch.device("cpu"))
 
 
 def test_devices_are_named():

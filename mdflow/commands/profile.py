@@ -15,6 +15,7 @@ from mdflow.errors import InputError
 from mdflow.fitting import Size
 from mdflow.inference import Predictor
 from mdflow.reports.tables import text_table
+from mdflow.system.processor import has_bfloat16
 from teachers import blueprint
 
 SIZE = (448, 1024)
@@ -67,7 +68,11 @@ def ways_to_run(arguments: argparse.Namespace, size: Size) -> dict[str, object]:
     """What is timed, from two uint8 frames to the flow as an array; weights do not matter, so any will do."""
     torch.set_num_threads(arguments.threads)
     network = open_network(arguments.network, UNTRAINED, arguments.option)
-    predictors = {"float32": Predictor(network), "bfloat16": Predictor(network, precision="bfloat16")}
+    predictors = {"float32": Predictor(network)}
+    if has_bfloat16(torch.device("cpu")):
+        predictors["bfloat16"] = Predictor(network, precision="bfloat16")
+    else:
+        print("bfloat16 is not timed: this processor does not compute in it.")
     if arguments.compile:
         predictors["compiled"] = Predictor(network, compile=True)
     for name, path in (("ONNX", arguments.onnx), ("int8", arguments.int8)):

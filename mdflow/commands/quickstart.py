@@ -20,13 +20,14 @@ from mdflow.pretrain import trained_start
 from mdflow.reports.tables import Column, figure_table
 from mdflow.runs.folder import open_run
 from mdflow.settings import build
+from mdflow.system.processor import fastest_precision
+from mdflow.training import pick_device
 from teachers import load
 
 # Chosen by experiment on two cores: the smallest scenes, motions and numbers of steps that still show each stage's
 # worth against zero flow. The labels of the synthetic scenes are used to measure alone.
 SHARED = {
     "batch_size": 4,
-    "precision": "bfloat16",
     "score_every": 100,
     "panel_every": 100,
     "checkpoint_every": 100,
@@ -59,6 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Train from nothing, adapt the shipped weights, then print one table of EPE before and after each stage."""
     begin = time.time()
     shared = SHARED | {"out": arguments.out, "seed": arguments.seed, "score_pairs": TEST_PAIRS}
+    shared["precision"] = fastest_precision(pick_device("auto"))
     stage1 = build(PretrainConfig, **shared, steps=PRETRAIN_STEPS, self_from=0.8)
     stages23 = build(
         DistillConfig,

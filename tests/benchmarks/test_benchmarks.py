@@ -11,6 +11,7 @@ from mdflow.data.synthetic import Synthetic
 from mdflow.errors import InputError
 from mdflow.networks import create
 from mdflow.networks.fastflownet import DISPLACEMENTS
+from mdflow.system import processor
 
 
 def moving_network():
@@ -47,7 +48,8 @@ def test_what_a_cost_volume_must_move():
     assert moved(pair, 7, "forward and backward") == 2 * moved(pair, 7, "forward") + 480
 
 
-def test_the_steps_of_the_gpu_benchmark_run():
+def test_the_steps_of_the_gpu_benchmark_run(monkeypatch):
+    monkeypatch.setattr(processor, "has_bfloat16", lambda device: True)  # imitated where it must be
     device = torch.device("cpu")
     batch = gpu.random_batch(1, (64, 64), device)
     for ways in (gpu.training_steps(batch, device), gpu.distillation_steps(batch, device)):
