@@ -19,8 +19,8 @@ def require_bfloat16(device: torch.device) -> None:
     """
     if not has_bfloat16(device):
         raise InputError(
-            "This processor does not compute in bfloat16 (it has no AVX-512), and imitating it takes ten times as long "
-            "or more; ask for the precision float32."
+            "This processor does not compute in bfloat16 (those with AVX-512 do), and imitating it takes ten times as "
+            "long or more; ask for the precision float32."
         )
 
 
