@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from mdflow.errors import InputError
 from mdflow.system.memory import keep_pages
 from mdflow.system.stopping import STATUS, Stopped
+from mdflow.system.threads import wait_asleep
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="mdflow", description="Optical flow learned from unlabelled video.")
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items()))
     verb = parser.parse_args(arguments[:1]).verb
+    wait_asleep()
     # A verb's module is imported only when it is used: `mdflow --help` answers without loading torch.
     module = importlib.import_module(f"mdflow.commands.{verb}")
     verb_parser = argparse.ArgumentParser(prog=f"mdflow {verb}", description=module.__doc__)

@@ -85,6 +85,7 @@ def open_session(path: Path, threads: int = 0):  # onnxruntime is optional: no t
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or confined_cores()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as mdflow.system.threads has it
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common class below Exception
