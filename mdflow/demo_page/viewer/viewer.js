@@ -31,7 +31,7 @@ const address = (kind, suffix, at = number) => `${view.files}/${kind}/${view.pai
 function kindsOfTiles() {
   const frame = { kind: "frame1", suffix: "jpg", title: "Frame 1", note: () => "" };
   const ofNetwork = (name, k) => [
-    { kind: `colour${k}`, title: `Flow, ${name}`, note: () => (k === 0 ? `full at ${pair().scale.toFixed(1)} px` : ""), wheel: k === 0 },
+    { kind: `colour${k}`, title: name, note: () => (k === 0 ? `flow to ${pair().scale.toFixed(1)} px` : "flow"), wheel: k === 0 },
     { kind: `occlusion${k}`, title: "Occlusion", note: () => "white: hidden in frame 2" },
     { kind: `confidence${k}`, title: "Confidence", note: () => "white: certain" },
   ];
