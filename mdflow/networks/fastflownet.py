@@ -1,5 +1,7 @@
 """FastFlowNet (Kong, Shen & Yang, ICRA 2021): the light network that mdflow deploys."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -10,6 +12,7 @@ from mdflow.geometry import enlarge, resize_flow, warp
 from mdflow.networks.layers import (
     ENLARGED,
     convolution,
+    halved,
     initialize,
     joined,
     normalize_features,
@@ -23,6 +26,7 @@ from mdflow.networks.network import Features, FlowNetwork
 
 RADIUS = 4
 FINEST, COARSEST = 2, 6  # pyramid levels, at 1/4 and 1/64 of the image
+LEVELS = COARSEST - FINEST + 1
 
 
 def center_dense_displacements() -> list[tuple[int, int]]:
@@ -59,19 +63,23 @@ class FastFlowNet(FlowNetwork):
     """FastFlowNet: 1.37 M parameters, head-enhanced pooling pyramid, centre-dense cost volume.
 
     `normalize`: divide features by their statistics before the cost volume (see `normalize_features`);
-    needed to train from scratch, off in the released weights. `fine_iterations`: as often the finest decoder goes on
-    from the flow on the frames enlarged to twice the size, so at 1/2 of the frame (0 as published); in evaluation
-    alone, since the decoder learns as much without.
+    needed to train from scratch, off in the released weights. `coarse_passes`: as often the whole network looks at
+    smaller frames first, each time of half the size (0 as published), so that the coarsest decoder starts from motion
+    of twice the reach. `fine_iterations`: as often the finest decoder goes on from the flow on the frames enlarged to
+    twice the size, so at 1/2 of the frame (0 as published); in evaluation alone, since it learns as much without.
     """
 
     stride = 64
     div_flow = 20.0  # the decoders work in units of 20 pixels of the full image
 
-    def __init__(self, normalize: bool = True, fine_iterations: int = 0) -> None:
+    def __init__(self, normalize: bool = True, coarse_passes: int = 0, fine_iterations: int = 0) -> None:
         super().__init__()
-        if fine_iterations < 0:
-            raise InputError(f"The network needs none or more fine iterations, got {fine_iterations}.")
-        self.normalize, self.fine_iterations = normalize, fine_iterations
+        if min(coarse_passes, fine_iterations) < 0:
+            raise InputError(
+                f"The network needs none or more coarse passes and fine iterations, got {coarse_passes} and "
+                f"{fine_iterations}."
+            )
+        self.normalize, self.coarse_passes, self.fine_iterations = normalize, coarse_passes, fine_iterations
         self.pconv1_1, self.pconv1_2 = convolution(3, 16, stride=2), convolution(16, 16)
         self.pconv2_1, self.pconv2_2, self.pconv2_3 = (
             convolution(16, 32, stride=2),
@@ -98,17 +106,26 @@ class FastFlowNet(FlowNetwork):
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """Feature maps of levels 2 to 6, images centred by one scalar mean of the pair (MDFlow's release).
 
-        For fine iterations also level 2 of the enlarged images.
+        For coarse passes those of the smaller images too, the smallest last, and for fine iterations behind them all
+        level 2 of the enlarged images.
         """
         images = torch.cat(subtract_mean(image1, image2))
-        levels = [self.finest_features(images)]
-        levels.append(self.pconv3_3(self.pconv3_2(self.pconv3_1(levels[0]))))
-        while len(levels) <= COARSEST - FINEST:
-            levels.append(F.avg_pool2d(levels[-1], 2))
+        levels, smaller = self.pyramid(images), images
+        for _ in range(self.coarse_passes):
+            smaller = halved(smaller, self.stride)
+            levels += self.pyramid(smaller)
         if self.fine_steps():
             levels.append(self.finest_features(enlarge(images, ENLARGED)))
         halves = [level.chunk(2) for level in levels]
         return [half[0] for half in halves], [half[1] for half in halves]
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Features of centred images at levels 2 to 6."""
+        levels = [self.finest_features(images)]
+        levels.append(self.pconv3_3(self.pconv3_2(self.pconv3_1(levels[0]))))
+        while len(levels) < LEVELS:
+            levels.append(F.avg_pool2d(levels[-1], 2))
+        return levels
 
     def fine_steps(self) -> int:
         """How many fine iterations follow: training goes without."""
@@ -120,12 +137,18 @@ class FastFlowNet(FlowNetwork):
         return self.pconv2_3(self.pconv2_2(self.pconv2_1(x)))
 
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
-        """Flows at 1/64, 1/32, 1/16, 1/8, 1/4, those of the fine iterations at 1/2, and full resolution."""
-        flow, flows = None, []
-        for level in range(COARSEST, FINEST - 1, -1):
-            upsampled = None if flow is None else self.upsampled(level, flow)
-            flow = self.estimate_level(level, features1[level - FINEST], features2[level - FINEST], upsampled)
-            flows.append(flow * (self.div_flow / 2**level))
+        """Flows at 1/64, 1/32, 1/16, 1/8, 1/4, those of the fine iterations at 1/2, and full resolution.
+
+        Before them those of the coarse passes, from 1/64 to 1/4 of the smaller frames.
+        """
+        start, flows = None, []
+        for number in range(self.coarse_passes, -1, -1):
+            maps = slice(number * LEVELS, (number + 1) * LEVELS)
+            for level, flow in self.decode(features1[maps], features2[maps], start):
+                flows.append(flow * (self.div_flow / 2**level))
+            if number:
+                # In units of div_flow pixels of larger frames, as the maps before these are.
+                start = 2 ** (COARSEST - FINEST) * resize_flow(flow, features1[maps.start - 1].shape[-2:])
         for number in range(self.fine_steps()):
             # A flow is as many times larger on larger frames.
             start = flow if number else ENLARGED * self.upsampled(FINEST, flow)
@@ -134,6 +157,13 @@ class FastFlowNet(FlowNetwork):
         height, width = features1[0].shape[-2:]
         flows.append(resize_flow(flows[-1], (height * 2**FINEST, width * 2**FINEST)))
         return flows
+
+    def decode(self, features1: Features, features2: Features, start: Tensor | None) -> Iterator[tuple[int, Tensor]]:
+        """Each level, the coarsest first, and its flow in units of div_flow; the coarsest goes on from `start`."""
+        for level in range(COARSEST, FINEST - 1, -1):
+            flow = self.estimate_level(level, features1[level - FINEST], features2[level - FINEST], start)
+            yield level, flow
+            start = self.upsampled(level - 1, flow) if level > FINEST else None
 
     def upsampled(self, level: int, coarser: Tensor) -> Tensor:
         """The flow of the next coarser level at this one's size."""

@@ -1,5 +1,7 @@
 """Blocks that several networks share."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,6 +23,12 @@ def convolution(
         nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups),
         nn.LeakyReLU(0.1, inplace=True),
     )
+
+
+def halved(images: Tensor, stride: int) -> Tensor:
+    """Images (B,C,H,W) at half of their size, sides rounded up to multiples of a network's stride."""
+    size = [math.ceil(side / 2 / stride) * stride for side in images.shape[-2:]]
+    return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
 
 
 def rounded(x: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid, enlarge, resize_flow
-from mdflow.networks.layers import ENLARGED, check_choice, subtract_mean
+from mdflow.networks.layers import ENLARGED, check_choice, halved, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, OnDemand
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
@@ -81,9 +81,11 @@ class RAFT(FlowNetwork):
     reproduces MDFlow's release, whose lookups are up to half a pixel off. `uncertainty`: a head for
     `estimate_with_uncertainty`. `upsampling`: "convex" or "bilinear", without it the size's own as published;
     `border`: "constant" mixes in zero flow from beyond the border, as published, "replicate" the border's own.
-    `fine_iterations`: as many more with the same weights on the frames enlarged to twice the size, from the flow so
-    far (0 as published): small motion becomes as exact as at 1/4 of the frame, large motion stays within reach.
-    Training goes without them unless `fine_training`: they take three times the work of all others.
+    `coarse_iterations`: as many first, with the same weights, on the frames at half the size (0 as published), so that
+    the others start from motion of twice the reach, seen in twice the surroundings; MS-RAFT (Jahedi et al., ICIP 2022)
+    does so with features of several levels. `fine_iterations`: as many more on the frames enlarged to twice the size,
+    from the flow so far (0 as published): small motion becomes as exact as at 1/4 of the frame. Training goes without
+    the fine ones unless `fine_training`: they take three times the work of all others.
     """
 
     stride = FACTOR
@@ -100,6 +102,7 @@ class RAFT(FlowNetwork):
         size: str = "base",
         upsampling: str | None = None,
         border: str = "constant",
+        coarse_iterations: int = 0,
         fine_iterations: int = 0,
         fine_training: bool = False,
     ) -> None:
@@ -107,17 +110,18 @@ class RAFT(FlowNetwork):
         check_choice("size", size, SIZES)
         check_choice("preprocessing", preprocessing, PREPROCESSING)
         check_choice("correlation", correlation, CORRELATIONS)
-        if iterations < 1 or fine_iterations < 0:
+        if iterations < 1 or min(coarse_iterations, fine_iterations) < 0:
             raise InputError(
-                f"The network needs at least one iteration and none or more fine ones, got {iterations} and "
-                f"{fine_iterations}."
+                "The network needs at least one iteration and none or more coarse and fine ones, got "
+                f"{iterations}, {coarse_iterations} and {fine_iterations}."
             )
         parts = SIZES[size]
         upsampling = upsampling or parts.upsampling
         check_choice("upsampling", upsampling, UPSAMPLING)
         check_choice("border", border, BORDERS)
         self.hidden, self.radius = parts.hidden, parts.radius
-        self.iterations, self.fine_iterations, self.fine_training = iterations, fine_iterations, fine_training
+        self.iterations, self.coarse_iterations = iterations, coarse_iterations
+        self.fine_iterations, self.fine_training = fine_iterations, fine_training
         motion = parts.motion(LEVELS * (2 * self.radius + 1) ** 2)
         self.features = parts.encoder(parts.features, "instance")
         self.context = parts.encoder(self.hidden + parts.context, context_norm)
@@ -131,7 +135,7 @@ class RAFT(FlowNetwork):
         self.uncertainty = UncertaintyHead(self.hidden) if uncertainty else None
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
-        """Each image's matching features and the image itself; for fine iterations both of the enlarged image too.
+        """Each image's matching features and the image itself, then both of the smaller and the enlarged image, if any.
 
         `estimate` makes the context of the image, because one direction needs that of one image only.
         """
@@ -139,17 +143,17 @@ class RAFT(FlowNetwork):
             image1, image2 = subtract_mean(image1, image2)
         else:
             image1, image2 = 2 * image1 - 1, 2 * image2 - 1
-        images = torch.cat([image1, image2])
-        maps = [self.features(images), images]
-        if self.goes_on():
-            enlarged = enlarge(images, ENLARGED)
-            maps += [self.features(enlarged), enlarged]
-        pairs = [both.chunk(2) for both in maps]
+        frames = [torch.cat([image1, image2])]
+        if self.coarse_iterations:
+            frames.append(halved(frames[0], FACTOR))
+        if self.fine_steps():
+            frames.append(enlarge(frames[0], ENLARGED))
+        pairs = [both.chunk(2) for images in frames for both in (self.features(images), images)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
-    def goes_on(self) -> bool:
-        """Whether fine iterations follow."""
-        return self.fine_iterations > 0 and (self.fine_training or not self.training)
+    def fine_steps(self) -> int:
+        """How many fine iterations follow."""
+        return self.fine_iterations if self.fine_training or not self.training else 0
 
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """A full-resolution flow after each iteration."""
@@ -171,7 +175,7 @@ class RAFT(FlowNetwork):
         return flows, [self.uncertainty(hidden, size) for _, hidden in states]
 
     def upsampled(self, flow: Tensor, hidden: Tensor, size: tuple[int, int]) -> Tensor:
-        """The flow of an iteration at the size of the images."""
+        """The flow of an iteration at the size of the images, or of the maps of the next ones."""
         return resize_flow(self.upsampling(flow, hidden), size)
 
     def grown(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -181,18 +185,24 @@ class RAFT(FlowNetwork):
         return own | state
 
     def iterate(self, features1: Features, features2: Features) -> Iterator[tuple[Tensor, Tensor]]:
-        """Flow (B,2,h,w) and hidden state after each iteration, at 1/8 of the image, the fine ones at 1/4."""
+        """Flow (B,2,h,w) and hidden state after each iteration: at 1/16 of the image, then 1/8, then 1/4."""
+        correlation = CORRELATIONS[self.correlation]
         # In float32 also under autocast: half precision would round 10 px to 0.04 px.
         start = torch.zeros_like(features1[0][:, :2], dtype=torch.float32)
-        correlation = CORRELATIONS[self.correlation]
+        if self.coarse_iterations:
+            coarse1, coarse2 = features1[2:4], features2[2:4]
+            start = start.new_zeros(len(start), 2, *coarse1[0].shape[-2:])
+            for flow, hidden in self.refine(start, coarse1, coarse2, self.coarse_iterations, correlation):
+                yield flow, hidden
+            start = self.upsampled(flow, hidden, features1[0].shape[-2:])
         for flow, hidden in self.refine(start, features1[:2], features2[:2], self.iterations, correlation):
             yield flow, hidden
-        if self.goes_on():
-            size = features1[2].shape[-2:]
-            start = resize_flow(self.upsampling(flow, hidden), size)
+        if self.fine_steps():
+            size = features1[-2].shape[-2:]
+            start = self.upsampled(flow, hidden, size)
             # All pairs of four times the pixels would take 16 times the memory, and most of the time.
             correlation = correlation if math.prod(size) <= ALL_PAIRS else OnDemand
-            yield from self.refine(start, features1[2:], features2[2:], self.fine_iterations, correlation)
+            yield from self.refine(start, features1[-2:], features2[-2:], self.fine_steps(), correlation)
 
     def refine(
         self, flow: Tensor, features1: Features, features2: Features, iterations: int, correlation: type
