@@ -76,8 +76,8 @@ class FastFlowNet(FlowNetwork):
         super().__init__()
         if min(coarse_passes, fine_iterations) < 0:
             raise InputError(
-                f"The network needs none or more coarse passes and fine iterations, got {coarse_passes} and "
-                f"{fine_iterations}."
+                f"The network needs none or more fine iterations and coarse passes, got {fine_iterations} and "
+                f"{coarse_passes}."
             )
         self.normalize, self.coarse_passes, self.fine_iterations = normalize, coarse_passes, fine_iterations
         self.pconv1_1, self.pconv1_2 = convolution(3, 16, stride=2), convolution(16, 16)
@@ -163,7 +163,8 @@ class FastFlowNet(FlowNetwork):
         for level in range(COARSEST, FINEST - 1, -1):
             flow = self.estimate_level(level, features1[level - FINEST], features2[level - FINEST], start)
             yield level, flow
-            start = self.upsampled(level - 1, flow) if level > FINEST else None
+            if level > FINEST:
+                start = self.upsampled(level - 1, flow)
 
     def upsampled(self, level: int, coarser: Tensor) -> Tensor:
         """The flow of the next coarser level at this one's size."""

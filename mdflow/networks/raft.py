@@ -112,8 +112,8 @@ class RAFT(FlowNetwork):
         check_choice("correlation", correlation, CORRELATIONS)
         if iterations < 1 or min(coarse_iterations, fine_iterations) < 0:
             raise InputError(
-                "The network needs at least one iteration and none or more coarse and fine ones, got "
-                f"{iterations}, {coarse_iterations} and {fine_iterations}."
+                "The network needs at least one iteration and none or more fine and coarse ones, got "
+                f"{iterations}, {fine_iterations} and {coarse_iterations}."
             )
         parts = SIZES[size]
         upsampling = upsampling or parts.upsampling
@@ -186,12 +186,9 @@ class RAFT(FlowNetwork):
 
     def iterate(self, features1: Features, features2: Features) -> Iterator[tuple[Tensor, Tensor]]:
         """Flow (B,2,h,w) and hidden state after each iteration: at 1/16 of the image, then 1/8, then 1/4."""
-        correlation = CORRELATIONS[self.correlation]
-        # In float32 also under autocast: half precision would round 10 px to 0.04 px.
-        start = torch.zeros_like(features1[0][:, :2], dtype=torch.float32)
+        start, correlation = None, CORRELATIONS[self.correlation]
         if self.coarse_iterations:
             coarse1, coarse2 = features1[2:4], features2[2:4]
-            start = start.new_zeros(len(start), 2, *coarse1[0].shape[-2:])
             for flow, hidden in self.refine(start, coarse1, coarse2, self.coarse_iterations, correlation):
                 yield flow, hidden
             start = self.upsampled(flow, hidden, features1[0].shape[-2:])
@@ -205,9 +202,12 @@ class RAFT(FlowNetwork):
             yield from self.refine(start, features1[-2:], features2[-2:], self.fine_steps(), correlation)
 
     def refine(
-        self, flow: Tensor, features1: Features, features2: Features, iterations: int, correlation: type
+        self, flow: Tensor | None, features1: Features, features2: Features, iterations: int, correlation: type
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Flow and hidden state after each of the iterations from `flow`, all at the features' size."""
+        """Flow and hidden state after each of the iterations from `flow` or none, all at the features' size."""
+        if flow is None:
+            # In float32 also under autocast: half precision would round 10 px to 0.04 px.
+            flow = torch.zeros_like(features1[0][:, :2], dtype=torch.float32)
         hidden, context = self.context(features1[1]).tensor_split([self.hidden], dim=1)
         refine = Refinement(self, features1[0], features2[0], F.relu(context), correlation)
         hidden = torch.tanh(hidden)
