@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import warp
+from mdflow.networks.convolution import Convolution
 
 HALF = (torch.bfloat16, torch.float16)
 PIXELS = (1, 2, 3)  # channels and pixels of each item of a batch
@@ -20,7 +21,7 @@ def convolution(
     """A convolution that keeps the size (up to its stride), then LeakyReLU of slope 0.1."""
     padding = dilation * (kernel // 2)
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, groups),
+        Convolution(inputs, outputs, kernel, stride, padding, dilation, groups),
         nn.LeakyReLU(0.1, inplace=True),
     )
 

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
+from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import convolution, initialize, joined, normalize_features, start_near_zero, warp_inside
 
 RADIUS = 3
@@ -79,7 +80,7 @@ class Regularization(nn.Module):
         self.layers = stack(3 + max(features, REGULARIZATION_FEATURES), (128, 128, 64, 64, 32, 32))
         half, weights = window // 2, window**2
         self.distance = (
-            nn.Sequential(nn.Conv2d(32, weights, 3, padding=1))
+            nn.Sequential(Convolution(32, weights, 3, padding=1))
             if window == 3
             else nn.Sequential(
                 nn.Conv2d(32, weights, (window, 1), padding=(half, 0)),

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid, enlarge, resize_flow
+from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import ENLARGED, check_choice, halved, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, OnDemand
@@ -242,7 +243,7 @@ class UncertaintyHead(nn.Module):
     def __init__(self, hidden: int, width: int = 256) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(hidden, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, 1, 3, padding=1)
+            Convolution(hidden, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, 1, 3, padding=1)
         )
         nn.init.zeros_(self.layers[2].weight)
         nn.init.zeros_(self.layers[2].bias)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.errors import InputError
+from mdflow.networks.convolution import Convolution
 
 Norm = Callable[[int], nn.Module]
 
@@ -33,8 +34,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
         super().__init__()
-        self.conv1, self.norm1 = nn.Conv2d(inputs, outputs, 3, stride, 1), norm(outputs)
-        self.conv2, self.norm2 = nn.Conv2d(outputs, outputs, 3, 1, 1), norm(outputs)
+        self.conv1, self.norm1 = Convolution(inputs, outputs, 3, stride, 1), norm(outputs)
+        self.conv2, self.norm2 = Convolution(outputs, outputs, 3, 1, 1), norm(outputs)
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +51,7 @@ class BottleneckBlock(nn.Module):
         super().__init__()
         narrow = outputs // 4
         self.conv1, self.norm1 = nn.Conv2d(inputs, narrow, 1), norm(narrow)
-        self.conv2, self.norm2 = nn.Conv2d(narrow, narrow, 3, stride, 1), norm(narrow)
+        self.conv2, self.norm2 = Convolution(narrow, narrow, 3, stride, 1), norm(narrow)
         self.conv3, self.norm3 = nn.Conv2d(narrow, outputs, 1), norm(outputs)
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import joined
 from mdflow.networks.raft_aggregation import MotionAggregation
 
@@ -22,12 +23,12 @@ class MotionEncoder(nn.Module):
         super().__init__()
         self.outputs = outputs
         self.cost = nn.ModuleList(
-            nn.Conv2d(a, b, kernel, padding=kernel // 2)
+            Convolution(a, b, kernel, padding=kernel // 2)
             for (a, b), kernel in zip(pairwise((costs, *cost_widths)), (1, 3), strict=False)
         )
         self.flow1 = nn.Conv2d(2, flow_widths[0], 7, padding=3)
-        self.flow2 = nn.Conv2d(flow_widths[0], flow_widths[1], 3, padding=1)
-        self.joint = nn.Conv2d(cost_widths[-1] + flow_widths[1], outputs - 2, 3, padding=1)
+        self.flow2 = Convolution(flow_widths[0], flow_widths[1], 3, padding=1)
+        self.joint = Convolution(cost_widths[-1] + flow_widths[1], outputs - 2, 3, padding=1)
 
     def forward(self, cost: Tensor, flow: Tensor) -> Tensor:
         for layer in self.cost:
@@ -46,9 +47,9 @@ class ConvGRU(nn.Module):
     def __init__(self, hidden: int, inputs: int, context: int, kernel: tuple[int, int]) -> None:
         super().__init__()
         padding = (kernel[0] // 2, kernel[1] // 2)
-        self.gates = nn.Conv2d(hidden + inputs, 2 * hidden, kernel, padding=padding)
-        self.candidate = nn.Conv2d(hidden + inputs, hidden, kernel, padding=padding)
-        self.context = nn.Conv2d(context, 3 * hidden, kernel, padding=padding, bias=False)
+        self.gates = Convolution(hidden + inputs, 2 * hidden, kernel, padding=padding)
+        self.candidate = Convolution(hidden + inputs, hidden, kernel, padding=padding)
+        self.context = Convolution(context, 3 * hidden, kernel, padding=padding, bias=False)
         # Drawn as if one convolution saw hidden state, inputs and context together.
         bound = ((hidden + inputs + context) * kernel[0] * kernel[1]) ** -0.5
         for parameter in self.parameters():
@@ -91,7 +92,7 @@ class UpdateBlock(nn.Module):
         inputs = 2 * motion.outputs if aggregate else motion.outputs
         self.grus = nn.ModuleList(ConvGRU(hidden, inputs, context, kernel) for kernel in kernels)
         self.flow = nn.Sequential(
-            nn.Conv2d(hidden, head, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(head, 2, 3, padding=1)
+            Convolution(hidden, head, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(head, 2, 3, padding=1)
         )
 
     def prepare(self, context: Tensor) -> ContextTerms:

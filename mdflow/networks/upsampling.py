@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.geometry import bilinear_mix
+from mdflow.networks.convolution import Convolution
 
 TEMPERATURE = 0.25  # RAFT scales its logits so, to balance their gradient with the flow head's
 UPSAMPLING = ("bilinear", "convex")
@@ -24,7 +25,7 @@ class ConvexUpsampling(nn.Module):
         super().__init__()
         self.factor, self.border = factor, border
         self.weights = nn.Sequential(
-            nn.Conv2d(inputs, width, 3, padding=1),
+            Convolution(inputs, width, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(width, 9 * factor**2, 1),
         )
