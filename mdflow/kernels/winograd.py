@@ -12,16 +12,19 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from mdflow.kernels.native import native_library
 
 SOURCES = Path(__file__).with_name("winograd_cpp")
 PLACES = {(3, 3): 36, (5, 1): 8, (1, 5): 8}  # products of a tile, by kernel
 allowed = True  # set by `direct_convolutions`
+# The transformed weights of each tensor of weights, by direction, with the version of the weights that they are of.
+transformed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
-torch.library.define(
-    "mdflow::winograd", "(Tensor x, Tensor transformed, Tensor? bias, int outputs, int groups, int taps) -> Tensor"
-)
+# Operators, so that what only follows shapes (the compiler, the count of operations) never looks at the memory.
+torch.library.define("mdflow::winograd", "(Tensor x, Tensor weight, Tensor? bias, int groups, bool turned) -> Tensor")
+torch.library.define("mdflow::winograd_gradient", "(Tensor x, Tensor gradient, Tensor weight, int groups) -> Tensor")
 
 
 @contextmanager
@@ -36,57 +39,84 @@ def direct_convolutions() -> Iterator[None]:
 
 
 @torch.compiler.assume_constant_result
-def fewest_channels() -> int | None:
-    """The inputs and outputs that a group needs at least; None where this machine has no such kernels, or is not to."""
-    library = native_library(SOURCES) if allowed else None
-    return library and library.panel() // 2
+def has_winograd() -> bool:
+    """Whether convolutions can be had so on this machine, and may."""
+    return allowed and native_library(SOURCES) is not None
 
 
-def winograd(x: Tensor, transformed: Tensor, bias: Tensor | None, outputs: int, groups: int, taps: int) -> Tensor:
-    """The convolution of x (B,C,H,W) that keeps its size, channels last in memory; without a gradient.
+@torch.compiler.assume_constant_result
+def panel() -> int:
+    """Outputs of one product of the kernels; a group needs half as many inputs and outputs at least."""
+    return native_library(SOURCES).panel()
 
-    transformed: `transform_weights` of the weights; taps: the rows of their kernel, one of PLACES.
+
+def winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned: bool = False) -> Tensor:
+    """The convolution of x (B,I,H,W) with weights (O,I,kh,kw), kernels of PLACES, that keeps its size; no gradient.
+
+    The result has its channels last in memory. turned: the convolution that takes a gradient of the outputs to one of
+    the inputs.
     """
-    return torch.ops.mdflow.winograd.default(x, transformed, bias, outputs, groups, taps)
+    return torch.ops.mdflow.winograd.default(x, weight, bias, groups, turned)
 
 
 @torch.library.impl("mdflow::winograd", "cpu")
-def _winograd(x: Tensor, transformed: Tensor, bias: Tensor | None, outputs: int, groups: int, taps: int) -> Tensor:
-    x, y = x.contiguous(memory_format=torch.channels_last), new_outputs(x, transformed, bias, outputs, groups, taps)
-    bias = x.new_zeros(outputs) if bias is None else bias
-    call("convolve", [x, transformed, bias, y], [len(x), *x.shape[2:], x.shape[1], outputs, groups], taps)
+def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned: bool) -> Tensor:
+    x, y = x.contiguous(memory_format=torch.channels_last), new_outputs(x, weight, bias, groups, turned)
+    values = transformed_weights(weight, groups, turned)
+    bias = x.new_zeros(y.shape[1]) if bias is None else bias
+    call("convolve", [x, values, bias, y], [len(x), *x.shape[2:], x.shape[1], y.shape[1], groups], weight.shape[2])
     return y
 
 
 @torch.library.register_fake("mdflow::winograd")
-def new_outputs(x: Tensor, transformed: Tensor, bias: Tensor | None, outputs: int, groups: int, taps: int) -> Tensor:
+def new_outputs(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned: bool) -> Tensor:
     """Room for the outputs."""
-    size = x.shape[0], outputs, *x.shape[2:]
+    size = x.shape[0], weight.shape[1] * groups if turned else len(weight), *x.shape[2:]
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def transform_weights(weight: Tensor, groups: int, turned: bool = False) -> Tensor:
-    """Weights (O,I,kh,kw) at the places of their lines, as `winograd` takes them.
+def transformed_weights(weight: Tensor, groups: int, turned: bool) -> Tensor:
+    """The weights at the places of their lines: (groups, places, panels of outputs, inputs, outputs of a panel).
 
-    turned: for the convolution that takes a gradient of the outputs to one of the inputs.
+    Made once for each version of the weights: for all iterations of a step, for all frames without training.
     """
-    inputs, outputs = weight.shape[1] * groups, len(weight)
+    kept = transformed.setdefault(weight, {})
+    version = weight._version
+    if kept.get(turned, (None,))[0] != version:
+        kept[turned] = version, transform_weights(weight, groups, turned)
+    return kept[turned][1]
+
+
+def transform_weights(weight: Tensor, groups: int, turned: bool) -> Tensor:
+    """`transformed_weights`, made anew."""
+    inputs, outputs = weight.shape[1], len(weight) // groups
     if turned:
         inputs, outputs = outputs, inputs
-    panel = native_library(SOURCES).panel()
-    panels = -(-outputs // groups // panel)
-    values = weight.new_empty(groups, PLACES[tuple(weight.shape[2:])], panels, inputs // groups, panel)
-    call("transform_weights", [weight.contiguous(), values], [inputs, outputs, groups], weight.shape[2], int(turned))
+    panels = -(-outputs // panel())
+    values = weight.new_empty(groups, PLACES[tuple(weight.shape[2:])], panels, inputs, panel())
+    sizes = [inputs * groups, outputs * groups, groups]
+    call("transform_weights", [weight.contiguous(), values], sizes, weight.shape[2], turned)
     return values
 
 
 def weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
     """The gradient of weights like `weight` from that of the outputs (B,O,H,W), for inputs x (B,I,H,W)."""
+    return torch.ops.mdflow.winograd_gradient.default(x, gradient, weight, groups)
+
+
+@torch.library.impl("mdflow::winograd_gradient", "cpu")
+def _winograd_gradient(x: Tensor, gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
     x, gradient = (maps.contiguous(memory_format=torch.channels_last) for maps in (x, gradient))
-    result = torch.empty_like(weight, memory_format=torch.contiguous_format)
+    result = new_gradient(x, gradient, weight, groups)
     sizes = [len(x), *x.shape[2:], x.shape[1], len(weight), groups]
     call("weight_gradient", [x, gradient, result], sizes, weight.shape[2])
     return result
+
+
+@torch.library.register_fake("mdflow::winograd_gradient")
+def new_gradient(x: Tensor, gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
+    """Room for the weights' gradient."""
+    return torch.empty_like(weight, memory_format=torch.contiguous_format)
 
 
 def call(function: str, tensors: list[Tensor], sizes: list[int], *flags: int) -> None:
@@ -96,14 +126,14 @@ def call(function: str, tensors: list[Tensor], sizes: list[int], *flags: int) ->
 
 
 class WinogradConvolution(torch.autograd.Function):
-    """`winograd` with gradients. The weights (O,I,kh,kw) are transformed at each call, since training changes them."""
+    """`winograd` with gradients."""
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> Tensor:
         """(B,I,H,W) to (B,O,H,W)."""
         ctx.save_for_backward(x, weight)
         ctx.groups = groups
-        return winograd(x, transform_weights(weight, groups), bias, len(weight), groups, weight.shape[2])
+        return winograd(x, weight, bias, groups)
 
     @staticmethod
     @once_differentiable
@@ -111,9 +141,8 @@ class WinogradConvolution(torch.autograd.Function):
         """The gradients that are wanted; that of x is a convolution of the same kind."""
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias, _ = ctx.needs_input_grad
-        turned = transform_weights(weight, ctx.groups, turned=True) if of_x else None
         return (
-            winograd(gradient, turned, None, x.shape[1], ctx.groups, weight.shape[2]) if of_x else None,
+            winograd(gradient, weight, None, ctx.groups, turned=True) if of_x else None,
             weight_gradient(x, gradient, weight, ctx.groups) if of_weight else None,
             gradient.sum((0, 2, 3)) if of_bias else None,
             None,

@@ -2,7 +2,7 @@
 
 #include "tiles.h"
 
-constexpr int BLOCK = 96;  // tiles that the gradient's sums take up at once
+constexpr int BLOCK = 192;  // tiles that the gradient's sums take up at once
 
 // Where a weight is: the distance in memory from one output, and one input, to the next, and whether taps run backwards.
 struct Weights {
@@ -53,14 +53,11 @@ extern "C" void transform_weights(const float *weights, float *values, long inpu
 
 extern "C" int panel() { return PANEL; }
 
-// Adds to ROWS lines of PANEL sums, `width` apart, the products of `count` tiles: values times gradients.
-static inline void accumulate(const float *values, long inputs, const float *gradients, long width, long count, float *total)
+// ROWS lines of PANEL sums, `width` apart, over `count` tiles: values times gradients, added to `total` or in place of it.
+static inline void accumulate(const float *values, long inputs, const float *gradients, long width, long count, bool added,
+                              float *total)
 {
-    Lanes sums[ROWS][2];
-    for (int row = 0; row < ROWS; row++) {
-        sums[row][0] = load(total + row * width);
-        sums[row][1] = load(total + row * width + LANES);
-    }
+    Lanes sums[ROWS][2] = {};
     for (long tile = 0; tile < count; tile++) {
         Lanes gradients1 = load(gradients + tile * width), gradients2 = load(gradients + tile * width + LANES);
 #pragma GCC unroll 16
@@ -71,8 +68,9 @@ static inline void accumulate(const float *values, long inputs, const float *gra
         }
     }
     for (int row = 0; row < ROWS; row++) {
-        store(total + row * width, sums[row][0]);
-        store(total + row * width + LANES, sums[row][1]);
+        float *line = total + row * width;
+        store(line, added ? load(line) + sums[row][0] : sums[row][0]);
+        store(line + LANES, added ? load(line + LANES) + sums[row][1] : sums[row][1]);
     }
 }
 
@@ -104,7 +102,6 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
     float *values = room(kept_values, planes * BLOCK * lines), *gradients = room(kept_gradients, planes * BLOCK * width);
     const Floats nothing(std::max(inputs, outputs));
     float *sums = room(kept_sums, planes * lines * width);
-    std::fill_n(sums, planes * lines * width, 0.0f);
 #pragma omp parallel num_threads(threads)
     {
         for (long start = 0; start < tiles.count; start += BLOCK) {
@@ -123,7 +120,7 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
                 for (long column = 0; column < width; column += PANEL)
                     for (long line = 0; line < lines; line += ROWS)
                         accumulate(values + plane * BLOCK * lines + line, lines, gradients + plane * BLOCK * width + column, width,
-                                   count, sums + (plane * lines + line) * width + column);
+                                   count, start > 0, sums + (plane * lines + line) * width + column);
         }
 #pragma omp for schedule(static) collapse(2)
         for (long group = 0; group < shape.groups; group++)
