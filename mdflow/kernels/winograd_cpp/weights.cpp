@@ -54,15 +54,15 @@ extern "C" void transform_weights(const float *weights, float *values, long inpu
 extern "C" int panel() { return PANEL; }
 
 // ROWS lines of PANEL sums, `width` apart, over `count` tiles: values times gradients, added to `total` or in place of it.
-static inline void accumulate(const float *values, long inputs, const float *gradients, long width, long count, bool added,
-                              float *total)
+static inline void accumulate(const float *values, long value_step, const float *gradients, long gradient_step, long count,
+                              bool added, float *total, long width)
 {
     Lanes sums[ROWS][2] = {};
     for (long tile = 0; tile < count; tile++) {
-        Lanes gradients1 = load(gradients + tile * width), gradients2 = load(gradients + tile * width + LANES);
+        Lanes gradients1 = load(gradients + tile * gradient_step), gradients2 = load(gradients + tile * gradient_step + LANES);
 #pragma GCC unroll 16
         for (int row = 0; row < ROWS; row++) {
-            float value = values[tile * inputs + row];
+            float value = values[tile * value_step + row];
             sums[row][0] += value * gradients1;
             sums[row][1] += value * gradients2;
         }
@@ -99,7 +99,9 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
     const long inputs = shape.group_inputs(), outputs = shape.group_outputs();
     const long lines = rounded_up(inputs, ROWS), width = rounded_up(outputs, PANEL), planes = shape.groups * places;
     static thread_local Floats kept_values, kept_gradients, kept_sums;
-    float *values = room(kept_values, planes * BLOCK * lines), *gradients = room(kept_gradients, planes * BLOCK * width);
+    const long value_step = apart(lines), gradient_step = apart(width);
+    float *values = room(kept_values, planes * BLOCK * value_step);
+    float *gradients = room(kept_gradients, planes * BLOCK * gradient_step);
     const Floats nothing(std::max(inputs, outputs));
     float *sums = room(kept_sums, planes * lines * width);
 #pragma omp parallel num_threads(threads)
@@ -111,16 +113,17 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
                 for (long tile = 0; tile < count; tile++) {
                     const float *pixels[places];
                     tiles.locate_inputs(start + tile, x + group * inputs, shape.inputs, nothing.data(), pixels);
-                    transform_tile<high, wide, false>(pixels, inputs, values + (group * places * BLOCK + tile) * lines, BLOCK * lines);
+                    transform_tile<high, wide, false>(pixels, inputs, values + (group * places * BLOCK + tile) * value_step, BLOCK * value_step);
                     tiles.locate_outputs(start + tile, gradient + group * outputs, shape.outputs, nothing.data(), pixels);
-                    transform_tile<high, wide, true>(pixels, outputs, gradients + (group * places * BLOCK + tile) * width, BLOCK * width);
+                    transform_tile<high, wide, true>(pixels, outputs, gradients + (group * places * BLOCK + tile) * gradient_step, BLOCK * gradient_step);
                 }
 #pragma omp for schedule(static)
             for (long plane = 0; plane < planes; plane++)
                 for (long column = 0; column < width; column += PANEL)
                     for (long line = 0; line < lines; line += ROWS)
-                        accumulate(values + plane * BLOCK * lines + line, lines, gradients + plane * BLOCK * width + column, width,
-                                   count, start > 0, sums + (plane * lines + line) * width + column);
+                        accumulate(values + plane * BLOCK * value_step + line, value_step,
+                                   gradients + plane * BLOCK * gradient_step + column, gradient_step, count, start > 0,
+                                   sums + (plane * lines + line) * width + column, width);
         }
 #pragma omp for schedule(static) collapse(2)
         for (long group = 0; group < shape.groups; group++)
