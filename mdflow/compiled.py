@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from mdflow.errors import InputError
+from mdflow.kernels.winograd import panel
 
 
 def compiled(function: Callable) -> Callable:
@@ -23,4 +24,5 @@ def compiled(function: Callable) -> Callable:
             "install one, or leave --compile away."
         )
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "mdflow" / "compiled"))
+    panel()  # which the compiler could not load itself
     return torch.compile(function, dynamic=False)

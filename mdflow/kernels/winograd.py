@@ -19,11 +19,16 @@ from mdflow.kernels.native import native_library
 SOURCES = Path(__file__).with_name("winograd_cpp")
 PLACES = {(3, 3): 36, (5, 1): 8, (1, 5): 8}  # products of a tile, by kernel
 allowed = True  # set by `direct_convolutions`
+known_panel: int | None = None  # set by `panel`
 # The transformed weights of each tensor of weights, by direction, with the version of the weights that they are of.
 transformed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 # Operators, so that what only follows shapes (the compiler, the count of operations) never looks at the memory.
-torch.library.define("mdflow::winograd", "(Tensor x, Tensor weight, Tensor? bias, int groups, bool turned) -> Tensor")
+torch.library.define(
+    "mdflow::winograd",
+    "(Tensor x, Tensor weight, Tensor? bias, int groups, bool turned) -> Tensor",
+    tags=torch.Tag.needs_fixed_stride_order,  # or the compiler would hand over channels first, which costs a copy
+)
 torch.library.define("mdflow::winograd_gradient", "(Tensor x, Tensor gradient, Tensor weight, int groups) -> Tensor")
 
 
@@ -38,16 +43,21 @@ def direct_convolutions() -> Iterator[None]:
         allowed = before
 
 
-@torch.compiler.assume_constant_result
 def has_winograd() -> bool:
     """Whether convolutions can be had so on this machine, and may."""
-    return allowed and native_library(SOURCES) is not None
+    return allowed and panel() is not None
 
 
-@torch.compiler.assume_constant_result
-def panel() -> int:
-    """Outputs of one product of the kernels; a group needs half as many inputs and outputs at least."""
-    return native_library(SOURCES).panel()
+def panel() -> int | None:
+    """Outputs of one product of the kernels; a group needs half as many inputs and outputs. None without kernels.
+
+    The compiler cannot load a library: what it compiles after a first call from elsewhere has the kernels.
+    """
+    global known_panel
+    if known_panel is None and not torch.compiler.is_compiling():
+        library = native_library(SOURCES)
+        known_panel = library and library.panel()
+    return known_panel
 
 
 def winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned: bool = False) -> Tensor:

@@ -70,8 +70,9 @@ def test_every_convolution_gets_its_channels_last_in_memory(name):
     assert not others
 
 
+@pytest.mark.parametrize("half", [False, True])
 @pytest.mark.parametrize("name", ["fastflownet", "raft_small"])
-def test_the_compiler_takes_a_network_in_one_piece(name):
+def test_the_compiler_takes_a_network_in_one_piece(name, half):
     network = torch.compile(create(name).eval(), backend="eager", fullgraph=True)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
         assert network(*torch.rand(2, 1, 3, 64, 128), last_only=True)[-1].shape == (1, 2, 64, 128)
