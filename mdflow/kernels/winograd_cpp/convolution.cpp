@@ -1,9 +1,10 @@
-// Convolutions of stride 1, padded with zeros, by minimal filtering. A block of tiles goes through all steps while it is
-// in the cache: its inputs are transformed, multiplied with the transformed weights place by place, and restored.
+// Convolutions of stride 1, padded with zeros, by minimal filtering. A block of tiles goes through all steps while it
+// is in the cache: its inputs are transformed, multiplied with the transformed weights place by place, and restored.
 
 #include "tiles.h"
 
-constexpr int BLOCK = 2 * ROWS;  // tiles
+// Tiles of a block: few enough to stay in the cache, but twice as many where many weights have to be fetched for each.
+constexpr long block_for(long weights) { return (weights < 500000 ? 2 : 4) * ROWS; }
 
 // ROWS lines of `channels` values times a panel of weights: PANEL products each, in lines of `width`.
 static inline void multiply(const float *values, long channels, const float *weights, float *products, long width)
@@ -27,7 +28,8 @@ static inline void multiply(const float *values, long channels, const float *wei
 
 // The products of a tile, `step` numbers from place to place, to its outputs.
 template <int high, int wide>
-static inline void restore_tile(const float *products, long step, const float *bias, float *const *pixels, long channels)
+static inline void restore_tile(const float *products, long step, const float *bias, float *const *pixels,
+                                long channels)
 {
     constexpr int tall = outputs_of(high), broad = outputs_of(wide);
     for (long chunk = 0; chunk < channels; chunk += LANES) {
@@ -45,35 +47,38 @@ static inline void restore_tile(const float *products, long step, const float *b
 }
 
 template <int high, int wide>
-static void convolve_tiles(const Shape &shape, const float *x, const float *weights, const float *bias, float *y, int threads)
+static void convolve_tiles(const Shape &shape, const float *x, const float *weights, const float *bias, float *y,
+                           int threads)
 {
     const Tiles<high, wide> tiles(shape);
     constexpr int places = high * wide;
     const long inputs = shape.group_inputs(), outputs = shape.group_outputs(), width = rounded_up(outputs, PANEL);
+    const long block = block_for(places * width * inputs);
     const Floats nothing(inputs);
 #pragma omp parallel num_threads(threads)
     {
         static thread_local Floats kept_values, kept_products, kept_waste;
-        float *values = room(kept_values, places * BLOCK * inputs);
-        float *products = room(kept_products, places * BLOCK * width), *waste = room(kept_waste, outputs);
+        float *values = room(kept_values, places * block * inputs);
+        float *products = room(kept_products, places * block * width), *waste = room(kept_waste, outputs);
 #pragma omp for schedule(static) collapse(2)
-        for (long start = 0; start < tiles.count; start += BLOCK)
+        for (long start = 0; start < tiles.count; start += block)
             for (long group = 0; group < shape.groups; group++) {
-                long count = std::min<long>(BLOCK, tiles.count - start);
+                long count = std::min(block, tiles.count - start);
                 for (long tile = 0; tile < count; tile++) {
                     const float *pixels[places];
                     tiles.locate_inputs(start + tile, x + group * inputs, shape.inputs, nothing.data(), pixels);
-                    transform_tile<high, wide, false>(pixels, inputs, values + tile * inputs, BLOCK * inputs);
+                    transform_tile<high, wide, false>(pixels, inputs, values + tile * inputs, block * inputs);
                 }
                 const float *panel = weights + group * places * width * inputs;
                 for (long place = 0; place < places; place++)
                     for (long column = 0; column < width; column += PANEL, panel += PANEL * inputs)
-                        for (long tile = place * BLOCK; tile < place * BLOCK + count; tile += ROWS)
+                        for (long tile = place * block; tile < place * block + count; tile += ROWS)
                             multiply(values + tile * inputs, inputs, panel, products + tile * width + column, width);
                 for (long tile = 0; tile < count; tile++) {
                     float *pixels[places];
                     tiles.locate_outputs(start + tile, y + group * outputs, shape.outputs, waste, pixels);
-                    restore_tile<high, wide>(products + tile * width, BLOCK * width, bias + group * outputs, pixels, outputs);
+                    restore_tile<high, wide>(products + tile * width, block * width, bias + group * outputs, pixels,
+                                             outputs);
                 }
             }
     }

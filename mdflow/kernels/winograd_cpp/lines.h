@@ -1,7 +1,7 @@
 // Lines of four outputs by minimal filtering (Winograd; Lavin & Gray, "Fast Algorithms for Convolutional Neural
 // Networks", CVPR 2016): products at as many places as the line has inputs, six for three taps and eight for five. The
-// places are the points 0, 1, -1, 2, -1/2 and infinity for three taps, 0, 1, -1, 2, -2, 1/2, -1/2 and infinity for five.
-// One place is a direction in which there is nothing to filter.
+// places are the points 0, 1, -1, 2, -1/2 and infinity for three taps, and for five 0, 1, -1, 2, -2, 1/2, -1/2 and
+// infinity. One place is a direction in which there is nothing to filter.
 
 #pragma once
 

@@ -20,8 +20,8 @@ struct Shape {
 
 constexpr long rounded_up(long count, long step) { return (count + step - 1) / step * step; }
 
-// So many numbers from tile to tile that the tiles' share of a channel does not fall on few sets of the cache: an odd number
-// of its lines of 16 numbers.
+// So many numbers from tile to tile that a channel's do not fall on few sets of the cache: an odd number of its lines
+// of 16 numbers.
 constexpr long apart(long count) { return (rounded_up(count, 16) / 16 | 1) * 16; }
 
 // Channels are taken LANES at once; the last ones overlap those before, so as to stay inside.
@@ -46,12 +46,14 @@ template <int high, int wide> struct Tiles {
     }
 
     // Where the pixels of a tile of outputs are in a map, or `elsewhere` for those beyond the border.
-    template <typename Pointer> void locate_outputs(long tile, Pointer map, long channels, Pointer elsewhere, Pointer *pixels) const
+    template <typename Pointer>
+    void locate_outputs(long tile, Pointer map, long channels, Pointer elsewhere, Pointer *pixels) const
     {
         locate(tile, 0, 0, tall, broad, map, channels, elsewhere, pixels);
     }
 
-    template <typename Pointer> void locate_inputs(long tile, Pointer map, long channels, Pointer elsewhere, Pointer *pixels) const
+    template <typename Pointer>
+    void locate_inputs(long tile, Pointer map, long channels, Pointer elsewhere, Pointer *pixels) const
     {
         locate(tile, taps_of(high) / 2, taps_of(wide) / 2, high, wide, map, channels, elsewhere, pixels);
     }

@@ -4,7 +4,7 @@
 
 constexpr int BLOCK = 192;  // tiles that the gradient's sums take up at once
 
-// Where a weight is: the distance in memory from one output, and one input, to the next, and whether taps run backwards.
+// Where a weight is: the distance in memory from one output, and one input, to the next; whether taps run backwards.
 struct Weights {
     long output_step, input_step;
     bool turned;
@@ -22,8 +22,10 @@ static void transform_all(const Shape &shape, const float *from, Weights order, 
                 Lanes kernel[taps] = {}, half[high * columns], line[8];
                 const float *weights = from + group * inputs * outputs * taps + input * order.input_step;
                 for (long lane = 0; lane < std::min<long>(LANES, outputs - output); lane++)
-                    for (int tap = 0; tap < taps; tap++)
-                        kernel[order.turned ? taps - 1 - tap : tap][lane] = weights[(output + lane) * order.output_step + tap];
+                    for (int tap = 0; tap < taps; tap++) {
+                        float weight = weights[(output + lane) * order.output_step + tap];
+                        kernel[order.turned ? taps - 1 - tap : tap][lane] = weight;
+                    }
                 float *panel = values + (group * places * width + output / PANEL * PANEL) * inputs;
                 for (int j = 0; j < columns; j++) {
                     for (int i = 0; i < rows; i++) line[i] = kernel[i * columns + j];
@@ -37,8 +39,8 @@ static void transform_all(const Shape &shape, const float *from, Weights order, 
             }
 }
 
-// To (groups, places, panels of outputs, inputs, PANEL). `weights` are (outputs, inputs of a group, taps); with `turned`
-// those of the convolution that takes gradients of its outputs to those of its inputs: (inputs, outputs of a group, taps).
+// To (groups, places, panels of outputs, inputs, PANEL). `weights` are (outputs, inputs of a group, taps); `turned`: of
+// the convolution whose outputs' gradients they take to those of its inputs, (inputs, outputs of a group, taps).
 extern "C" void transform_weights(const float *weights, float *values, long inputs, long outputs, long groups, int taps,
                                   int turned, int threads)
 {
@@ -53,13 +55,15 @@ extern "C" void transform_weights(const float *weights, float *values, long inpu
 
 extern "C" int panel() { return PANEL; }
 
-// ROWS lines of PANEL sums, `width` apart, over `count` tiles: values times gradients, added to `total` or in place of it.
-static inline void accumulate(const float *values, long value_step, const float *gradients, long gradient_step, long count,
-                              bool added, float *total, long width)
+// ROWS lines of PANEL sums, `width` apart, over `count` tiles: values times gradients, added to `total` or in its
+// place.
+static inline void accumulate(const float *values, long value_step, const float *gradients, long gradient_step,
+                              long count, bool added, float *total, long width)
 {
     Lanes sums[ROWS][2] = {};
     for (long tile = 0; tile < count; tile++) {
-        Lanes gradients1 = load(gradients + tile * gradient_step), gradients2 = load(gradients + tile * gradient_step + LANES);
+        const float *line = gradients + tile * gradient_step;
+        Lanes gradients1 = load(line), gradients2 = load(line + LANES);
 #pragma GCC unroll 16
         for (int row = 0; row < ROWS; row++) {
             float value = values[tile * value_step + row];
@@ -74,7 +78,8 @@ static inline void accumulate(const float *values, long value_step, const float 
     }
 }
 
-// One input's sums, `step` numbers from place to place, to the gradient of its weights, `output_step` from output to output.
+// One input's sums, `step` numbers from place to place, to the gradient of its weights, `output_step` from output to
+// output.
 template <int high, int wide>
 static inline void restore_gradient(const float *sums, long step, float *gradient, long output_step, long outputs)
 {
@@ -113,9 +118,12 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
                 for (long tile = 0; tile < count; tile++) {
                     const float *pixels[places];
                     tiles.locate_inputs(start + tile, x + group * inputs, shape.inputs, nothing.data(), pixels);
-                    transform_tile<high, wide, false>(pixels, inputs, values + (group * places * BLOCK + tile) * value_step, BLOCK * value_step);
-                    tiles.locate_outputs(start + tile, gradient + group * outputs, shape.outputs, nothing.data(), pixels);
-                    transform_tile<high, wide, true>(pixels, outputs, gradients + (group * places * BLOCK + tile) * gradient_step, BLOCK * gradient_step);
+                    const long first = group * places * BLOCK + tile;
+                    transform_tile<high, wide, false>(pixels, inputs, values + first * value_step, BLOCK * value_step);
+                    tiles.locate_outputs(start + tile, gradient + group * outputs, shape.outputs, nothing.data(),
+                                         pixels);
+                    transform_tile<high, wide, true>(pixels, outputs, gradients + first * gradient_step,
+                                                     BLOCK * gradient_step);
                 }
 #pragma omp for schedule(static)
             for (long plane = 0; plane < planes; plane++)
@@ -129,13 +137,14 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
         for (long group = 0; group < shape.groups; group++)
             for (long input = 0; input < inputs; input++)
                 restore_gradient<high, wide>(sums + (group * places * lines + input) * width, lines * width,
-                                             result + (group * outputs * inputs + input) * taps, inputs * taps, outputs);
+                                             result + (group * outputs * inputs + input) * taps, inputs * taps,
+                                             outputs);
     }
 }
 
 // The gradient (outputs, inputs of a group, taps) of the weights, from inputs x and the gradient of the outputs.
-extern "C" void weight_gradient(const float *x, const float *gradient, float *result, long batch, long height, long width,
-                                long inputs, long outputs, long groups, int taps, int threads)
+extern "C" void weight_gradient(const float *x, const float *gradient, float *result, long batch, long height,
+                                long width, long inputs, long outputs, long groups, int taps, int threads)
 {
     Shape shape{batch, height, width, inputs, outputs, groups};
     with_places(taps, [&](auto high, auto wide) {
