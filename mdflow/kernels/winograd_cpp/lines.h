@@ -22,6 +22,13 @@ static inline void store(float *to, Lanes values) { *reinterpret_cast<LooseLanes
 constexpr int outputs_of(int places) { return places == 1 ? 1 : TILE; }
 constexpr int taps_of(int places) { return places - outputs_of(places) + 1; }
 
+// The values at a point and at its negative, from the even and the odd part of a polynomial.
+static inline void at_both(Lanes even, Lanes odd, Lanes *value, int step)
+{
+    value[0] = even + odd;
+    value[step] = even - odd;
+}
+
 // A line of inputs to its values at the places, `step` apart.
 template <int places> static inline void transform_inputs(const Lanes *x, Lanes *value, int step)
 {
@@ -40,12 +47,9 @@ template <int places> static inline void transform_inputs(const Lanes *x, Lanes 
         Lanes even2 = x[6] + 0.25f * x[2] - 1.25f * x[4], odd2 = 2.0f * x[5] + 0.5f * x[1] - 2.5f * x[3];
         Lanes even3 = x[6] + 4.0f * x[2] - 5.0f * x[4], odd3 = 0.5f * x[5] + 2.0f * x[1] - 2.5f * x[3];
         value[0] = x[6] - x[0] + 5.25f * (x[2] - x[4]);
-        value[step] = even1 + odd1;
-        value[2 * step] = even1 - odd1;
-        value[3 * step] = even2 + odd2;
-        value[4 * step] = even2 - odd2;
-        value[5 * step] = even3 + odd3;
-        value[6 * step] = even3 - odd3;
+        at_both(even1, odd1, value + step, step);
+        at_both(even2, odd2, value + 3 * step, step);
+        at_both(even3, odd3, value + 5 * step, step);
         value[7 * step] = x[7] - x[1] + 5.25f * (x[3] - x[5]);
     }
 }
@@ -81,8 +85,7 @@ template <int places> static inline void transform_gradients(const Lanes *g, Lan
         Lanes even2 = g[0] + 4.0f * g[2], odd2 = 2.0f * g[1] + 8.0f * g[3];
         Lanes even3 = g[0] + 0.25f * g[2], odd3 = 0.5f * g[1] + 0.125f * g[3];
         value[0] = g[0];
-        value[step] = even1 + odd1;
-        value[2 * step] = even1 - odd1;
+        at_both(even1, odd1, value + step, step);
         value[3 * step] = even2 + odd2;
         value[(places == 6 ? 4 : 6) * step] = even3 - odd3;
         value[(places - 1) * step] = g[3];
@@ -111,12 +114,9 @@ template <int places> static inline void transform_taps(const Lanes *w, Lanes *v
         Lanes even2 = (w[0] + 4.0f * w[2] + 16.0f * w[4]) * (1 / 90.0f), odd2 = (w[1] + 4.0f * w[3]) * (1 / 45.0f);
         Lanes even3 = (16.0f * w[0] + 4.0f * w[2] + w[4]) * (2 / 45.0f), odd3 = (4.0f * w[1] + w[3]) * (4 / 45.0f);
         value[0] = -w[0];
-        value[step] = even1 + odd1;
-        value[2 * step] = even1 - odd1;
-        value[3 * step] = even2 + odd2;
-        value[4 * step] = even2 - odd2;
-        value[5 * step] = even3 + odd3;
-        value[6 * step] = even3 - odd3;
+        at_both(even1, odd1, value + step, step);
+        at_both(even2, odd2, value + 3 * step, step);
+        at_both(even3, odd3, value + 5 * step, step);
         value[7 * step] = w[4];
     }
 }
