@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from mdflow.errors import InputError
-from mdflow.kernels.winograd import panel
+from mdflow.kernels.native import panel
 
 
 def compiled(function: Callable) -> Callable:

@@ -12,13 +12,16 @@ import warnings
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
+SOURCES = Path(__file__).with_name("cpp")
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}  # by what PyTorch finds of the processor
+known_panel: int | None = None  # set by `panel`
 OPTIONS = ["-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
 
 
 @functools.cache
-def native_library(folder: Path) -> ctypes.CDLL | None:
+def native_library(folder: Path = SOURCES) -> ctypes.CDLL | None:
     """The library of a folder's .cpp files; None where there is no compiler, or no kernel for the processor.
 
     The first call on a machine compiles it, in some seconds, to ~/.cache/mdflow/native, with $CXX or g++. A compiler
@@ -47,3 +50,22 @@ def compile_library(command: list[str], sources: list[str], library: Path) -> No
         made = Path(folder) / library.name
         subprocess.run([*command, *sources, "-o", str(made)], check=True, capture_output=True, text=True)
         made.replace(library)
+
+
+def panel() -> int | None:
+    """Numbers that the kernels sum at once, in two registers of the processor; None where there are no kernels.
+
+    The compiler cannot load a library: what it compiles after a first call from elsewhere has the kernels.
+    """
+    global known_panel
+    if known_panel is None and not torch.compiler.is_compiling():
+        library = native_library()
+        known_panel = library and library.panel()
+    return known_panel
+
+
+def call(function: str, tensors: list[Tensor], sizes: list[int], *flags: int | float) -> None:
+    """A function of the library, on as many threads as PyTorch takes; flags that are numbers of C's type float too."""
+    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+    flags = [ctypes.c_float(flag) if isinstance(flag, float) else flag for flag in flags]
+    getattr(native_library(), function)(*pointers, *map(ctypes.c_long, sizes), *flags, torch.get_num_threads())

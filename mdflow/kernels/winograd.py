@@ -1,25 +1,22 @@
 """Convolutions of stride 1 by minimal filtering (Winograd), on a CPU in float32; Lavin & Gray, CVPR 2016.
 
-Of the products of a 3×3 kernel a quarter is left, of a 1×5 or 5×1 one two fifths. The results differ by rounding from
-those of a direct convolution, about twice as much as those do from float64. The kernels are in winograd_cpp.
+Of the products of a 3×3 kernel a quarter is left, of a 1×5 or 5×1 one two fifths; 1×1 has nothing to filter and takes
+the same way, since PyTorch has it on one thread at half the rate. The results differ by rounding from
+those of a direct convolution, about twice as much as those do from float64. The kernels are in cpp.
 """
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from mdflow.kernels.native import native_library
+from mdflow.kernels.native import call, panel
 
-SOURCES = Path(__file__).with_name("winograd_cpp")
-PLACES = {(3, 3): 36, (5, 1): 8, (1, 5): 8}  # products of a tile, by kernel
+PLACES = {(3, 3): 36, (5, 1): 8, (1, 5): 8, (1, 1): 1}  # products of a tile, by kernel
 allowed = True  # set by `direct_convolutions`
-known_panel: int | None = None  # set by `panel`
 # The transformed weights of each tensor of weights, by direction, with the version of the weights that they are of.
 transformed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
@@ -48,18 +45,6 @@ def has_winograd() -> bool:
     return allowed and panel() is not None
 
 
-def panel() -> int | None:
-    """Outputs of one product of the kernels; a group needs half as many inputs and outputs. None without kernels.
-
-    The compiler cannot load a library: what it compiles after a first call from elsewhere has the kernels.
-    """
-    global known_panel
-    if known_panel is None and not torch.compiler.is_compiling():
-        library = native_library(SOURCES)
-        known_panel = library and library.panel()
-    return known_panel
-
-
 def winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned: bool = False) -> Tensor:
     """The convolution of x (B,I,H,W) with weights (O,I,kh,kw), kernels of PLACES, that keeps its size; no gradient.
 
@@ -74,7 +59,7 @@ def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turne
     x, y = x.contiguous(memory_format=torch.channels_last), new_outputs(x, weight, bias, groups, turned)
     values = transformed_weights(weight, groups, turned)
     bias = x.new_zeros(y.shape[1]) if bias is None else bias
-    call("convolve", [x, values, bias, y], [len(x), *x.shape[2:], x.shape[1], y.shape[1], groups], weight.shape[2])
+    call("convolve", [x, values, bias, y], [len(x), *x.shape[2:], x.shape[1], y.shape[1], groups], *weight.shape[2:])
     return y
 
 
@@ -105,7 +90,7 @@ def transform_weights(weight: Tensor, groups: int, turned: bool) -> Tensor:
     panels = -(-outputs // panel())
     values = weight.new_empty(groups, PLACES[tuple(weight.shape[2:])], panels, inputs, panel())
     sizes = [inputs * groups, outputs * groups, groups]
-    call("transform_weights", [weight.contiguous(), values], sizes, weight.shape[2], turned)
+    call("transform_weights", [weight.contiguous(), values], sizes, *weight.shape[2:], turned)
     return values
 
 
@@ -119,7 +104,7 @@ def _winograd_gradient(x: Tensor, gradient: Tensor, weight: Tensor, groups: int)
     x, gradient = (maps.contiguous(memory_format=torch.channels_last) for maps in (x, gradient))
     result = new_gradient(x, gradient, weight, groups)
     sizes = [len(x), *x.shape[2:], x.shape[1], len(weight), groups]
-    call("weight_gradient", [x, gradient, result], sizes, weight.shape[2])
+    call("weight_gradient", [x, gradient, result], sizes, *weight.shape[2:])
     return result
 
 
@@ -127,12 +112,6 @@ def _winograd_gradient(x: Tensor, gradient: Tensor, weight: Tensor, groups: int)
 def new_gradient(x: Tensor, gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
     """Room for the weights' gradient."""
     return torch.empty_like(weight, memory_format=torch.contiguous_format)
-
-
-def call(function: str, tensors: list[Tensor], sizes: list[int], *flags: int) -> None:
-    """A function of winograd_cpp, on as many threads as PyTorch takes."""
-    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
-    getattr(native_library(SOURCES), function)(*pointers, *map(ctypes.c_long, sizes), *flags, torch.get_num_threads())
 
 
 class WinogradConvolution(torch.autograd.Function):

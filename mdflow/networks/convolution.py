@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from mdflow.kernels.winograd import PLACES, WinogradConvolution, has_winograd, panel, winograd
+from mdflow.kernels.native import panel
+from mdflow.kernels.winograd import PLACES, WinogradConvolution, has_winograd, winograd
 
 
 class Convolution(nn.Conv2d):

@@ -81,7 +81,7 @@ class DEQFlow(FlowNetwork):
         corrections: int = 1,
         flow_gradient: bool = False,
         context_norm: str = "batch",
-        correlation: str = "all_pairs",
+        correlation: str = "fastest",
     ) -> None:
         super().__init__()
         for what, given, known in (
@@ -136,7 +136,7 @@ class DEQFlow(FlowNetwork):
     def dynamics(self, features1: Features, features2: Features) -> Function:
         """The function of the state, hidden channels and flow, whose fixed point is the estimate."""
         context = F.relu(self.context(features1[1]))
-        refine = Refinement(self, features1[0], features2[0], context, CORRELATIONS[self.correlation])
+        refine = Refinement(self, features1[0], features2[0], context, self.correlation, self.stop.steps)
 
         def function(state: Tensor) -> Tensor:
             hidden, flow = state.tensor_split([self.hidden], dim=1)

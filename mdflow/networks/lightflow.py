@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import resize_flow
+from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import initialize, joined
 from mdflow.networks.network import Features, FlowNetwork
 
@@ -19,7 +20,7 @@ def separable(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
         nn.Conv2d(inputs, inputs, 3, stride, 1, groups=inputs, bias=False),
         nn.BatchNorm2d(inputs),
         nn.LeakyReLU(0.1, inplace=True),
-        nn.Conv2d(inputs, outputs, 1, bias=False),
+        Convolution(inputs, outputs, 1, bias=False),
         nn.BatchNorm2d(outputs),
         nn.LeakyReLU(0.1, inplace=True),
     )

@@ -4,7 +4,6 @@ Also GMA (Jiang et al., ICCV 2021), which is RAFT with motion shared between pix
 head of U2Flow (CVPR 2026).
 """
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -16,15 +15,14 @@ from torch import Tensor, nn
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid, enlarge, resize_flow
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import ENLARGED, check_choice, halved, subtract_mean
+from mdflow.networks.layers import check_choice, halved, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
-from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, OnDemand
+from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, open_correlation
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
 from mdflow.networks.raft_update import MotionEncoder, UpdateBlock
 from mdflow.networks.upsampling import BORDERS, UPSAMPLING, BilinearUpsampling, ConvexUpsampling
 
 FACTOR = 8  # its maps are at 1/8 of the image
-ALL_PAIRS = 4096  # pixels of an enlarged frame's map up to which all pairs take no more time than windows on demand
 PREPROCESSING = ("symmetric", "centred")
 
 
@@ -78,15 +76,16 @@ class RAFT(FlowNetwork):
 
     `context_norm`: "batch" as published, "instance" as U2Flow trains it, "none" in the published small network.
     `preprocessing`: "symmetric" maps images to [−1,1] as the original, "centred" subtracts the pair's mean
-    as MDFlow's release. `correlation`: "all_pairs" or the memory-light "on_demand". `align_corners`: False
+    as MDFlow's release. `correlation`: "all_pairs", the memory-light "on_demand", or "fastest", either. `align_corners`: False
     reproduces MDFlow's release, whose lookups are up to half a pixel off. `uncertainty`: a head for
     `estimate_with_uncertainty`. `upsampling`: "convex" or "bilinear", without it the size's own as published;
     `border`: "constant" mixes in zero flow from beyond the border, as published, "replicate" the border's own.
     `coarse_iterations`: as many first, with the same weights, on the frames at half the size (0 as published), so that
     the others start from motion of twice the reach, seen in twice the surroundings; MS-RAFT (Jahedi et al., ICIP 2022)
     does so with features of several levels. `fine_iterations`: as many more on the frames enlarged to twice the size,
-    from the flow so far (0 as published): small motion becomes as exact as at 1/4 of the frame. Training goes without
-    the fine ones unless `fine_training`: they take three times the work of all others.
+    from the flow so far (0 as published): small motion becomes as exact as at 1/4 of the frame; `finest_iterations`:
+    then at four times. Training goes without these two unless `fine_training`: an iteration takes four and sixteen
+    times the work of the others.
     """
 
     stride = FACTOR
@@ -96,7 +95,7 @@ class RAFT(FlowNetwork):
         iterations: int = 12,
         context_norm: str = "batch",
         preprocessing: str = "symmetric",
-        correlation: str = "all_pairs",
+        correlation: str = "fastest",
         align_corners: bool = True,
         uncertainty: bool = False,
         aggregate: bool = False,
@@ -105,24 +104,26 @@ class RAFT(FlowNetwork):
         border: str = "constant",
         coarse_iterations: int = 0,
         fine_iterations: int = 0,
+        finest_iterations: int = 0,
         fine_training: bool = False,
     ) -> None:
         super().__init__()
         check_choice("size", size, SIZES)
         check_choice("preprocessing", preprocessing, PREPROCESSING)
         check_choice("correlation", correlation, CORRELATIONS)
-        if iterations < 1 or min(coarse_iterations, fine_iterations) < 0:
+        others = coarse_iterations, fine_iterations, finest_iterations
+        if iterations < 1 or min(others) < 0:
             raise InputError(
-                "The network needs at least one iteration and none or more fine and coarse ones, got "
-                f"{iterations}, {fine_iterations} and {coarse_iterations}."
+                "The network needs at least one iteration and none or more coarse, fine and finest ones, got "
+                f"{iterations} and {', '.join(map(str, others))}."
             )
         parts = SIZES[size]
         upsampling = upsampling or parts.upsampling
         check_choice("upsampling", upsampling, UPSAMPLING)
         check_choice("border", border, BORDERS)
         self.hidden, self.radius = parts.hidden, parts.radius
-        self.iterations, self.coarse_iterations = iterations, coarse_iterations
-        self.fine_iterations, self.fine_training = fine_iterations, fine_training
+        self.iterations, self.fine_training = iterations, fine_training
+        self.coarse_iterations, self.fine_iterations, self.finest_iterations = others
         motion = parts.motion(LEVELS * (2 * self.radius + 1) ** 2)
         self.features = parts.encoder(parts.features, "instance")
         self.context = parts.encoder(self.hidden + parts.context, context_norm)
@@ -135,8 +136,15 @@ class RAFT(FlowNetwork):
         self.preprocessing, self.correlation, self.align_corners = preprocessing, correlation, align_corners
         self.uncertainty = UncertaintyHead(self.hidden) if uncertainty else None
 
+    def stages(self) -> list[tuple[float, int]]:
+        """How many times their size the frames are looked at, and how many iterations then, in this order."""
+        fine = self.fine_training or not self.training
+        fine_stages = [(2, self.fine_iterations), (4, self.finest_iterations)] if fine else []
+        stages = [(0.5, self.coarse_iterations), (1, self.iterations), *fine_stages]
+        return [(size, iterations) for size, iterations in stages if iterations]
+
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
-        """Each image's matching features and the image itself, then both of the smaller and the enlarged image, if any.
+        """Each image's matching features and the image itself, for each of the stages.
 
         `estimate` makes the context of the image, because one direction needs that of one image only.
         """
@@ -144,36 +152,33 @@ class RAFT(FlowNetwork):
             image1, image2 = subtract_mean(image1, image2)
         else:
             image1, image2 = 2 * image1 - 1, 2 * image2 - 1
-        frames = [torch.cat([image1, image2])]
-        if self.coarse_iterations:
-            frames.append(halved(frames[0], FACTOR))
-        if self.fine_steps():
-            frames.append(enlarge(frames[0], ENLARGED))
+        frames = [scaled(torch.cat([image1, image2]), size) for size, _ in self.stages()]
         pairs = [both.chunk(2) for images in frames for both in (self.features(images), images)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
-    def fine_steps(self) -> int:
-        """How many fine iterations follow."""
-        return self.fine_iterations if self.fine_training or not self.training else 0
-
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """A full-resolution flow after each iteration."""
-        size = features1[1].shape[-2:]
+        size = self.full_size(features1)
         return [self.upsampled(flow, hidden, size) for flow, hidden in self.iterate(features1, features2)]
 
     def estimate_last(self, features1: Features, features2: Features) -> list[Tensor]:
         """The flow after the last iteration; only that one is upsampled."""
         *_, (flow, hidden) = self.iterate(features1, features2)
-        return [self.upsampled(flow, hidden, features1[1].shape[-2:])]
+        return [self.upsampled(flow, hidden, self.full_size(features1))]
 
     def estimate_with_uncertainty(self, features1: Features, features2: Features) -> tuple[list[Tensor], list[Tensor]]:
         """The flows of `estimate`, and for each the log variance (B,1,H,W) of its error."""
         if self.uncertainty is None:
             raise InputError("This network has no uncertainty head; create it with uncertainty=True.")
-        size = features1[1].shape[-2:]
+        size = self.full_size(features1)
         states = list(self.iterate(features1, features2))
         flows = [self.upsampled(flow, hidden, size) for flow, hidden in states]
         return flows, [self.uncertainty(hidden, size) for _, hidden in states]
+
+    def full_size(self, features1: Features) -> torch.Size:
+        """Height and width of the images as they were given."""
+        own = [size for size, _ in self.stages()].index(1)
+        return features1[2 * own + 1].shape[-2:]
 
     def upsampled(self, flow: Tensor, hidden: Tensor, size: tuple[int, int]) -> Tensor:
         """The flow of an iteration at the size of the images, or of the maps of the next ones."""
@@ -186,31 +191,24 @@ class RAFT(FlowNetwork):
         return own | state
 
     def iterate(self, features1: Features, features2: Features) -> Iterator[tuple[Tensor, Tensor]]:
-        """Flow (B,2,h,w) and hidden state after each iteration: at 1/16 of the image, then 1/8, then 1/4."""
-        start, correlation = None, CORRELATIONS[self.correlation]
-        if self.coarse_iterations:
-            coarse1, coarse2 = features1[2:4], features2[2:4]
-            for flow, hidden in self.refine(start, coarse1, coarse2, self.coarse_iterations, correlation):
+        """Flow (B,2,h,w) and hidden state after each iteration: 1/8 of the size of each stage's frames."""
+        flow = None
+        for number, (_, iterations) in enumerate(self.stages()):
+            pair = slice(2 * number, 2 * number + 2)
+            if flow is not None:
+                flow = self.upsampled(flow, hidden, features1[pair][0].shape[-2:])
+            for flow, hidden in self.refine(flow, features1[pair], features2[pair], iterations):
                 yield flow, hidden
-            start = self.upsampled(flow, hidden, features1[0].shape[-2:])
-        for flow, hidden in self.refine(start, features1[:2], features2[:2], self.iterations, correlation):
-            yield flow, hidden
-        if self.fine_steps():
-            size = features1[-2].shape[-2:]
-            start = self.upsampled(flow, hidden, size)
-            # All pairs of four times the pixels would take 16 times the memory, and most of the time.
-            correlation = correlation if math.prod(size) <= ALL_PAIRS else OnDemand
-            yield from self.refine(start, features1[-2:], features2[-2:], self.fine_steps(), correlation)
 
     def refine(
-        self, flow: Tensor | None, features1: Features, features2: Features, iterations: int, correlation: type
+        self, flow: Tensor | None, features1: Features, features2: Features, iterations: int
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Flow and hidden state after each of the iterations from `flow` or none, all at the features' size."""
         if flow is None:
             # In float32 also under autocast: half precision would round 10 px to 0.04 px.
             flow = torch.zeros_like(features1[0][:, :2], dtype=torch.float32)
         hidden, context = self.context(features1[1]).tensor_split([self.hidden], dim=1)
-        refine = Refinement(self, features1[0], features2[0], F.relu(context), correlation)
+        refine = Refinement(self, features1[0], features2[0], F.relu(context), self.correlation, iterations)
         hidden = torch.tanh(hidden)
         for _ in range(iterations):
             # The paper passes no gradient from an iteration to the flow it started from.
@@ -221,17 +219,36 @@ class RAFT(FlowNetwork):
 
 
 class Refinement:
-    """The update of one pair's flow: hidden state and flow to the next hidden state and an increment."""
+    """The update of one pair's flow: hidden state and flow to the next hidden state and an increment.
+
+    `correlation` is one of CORRELATIONS, to be looked into about `lookups` times.
+    """
 
     def __init__(
-        self, network: FlowNetwork, features1: Tensor, features2: Tensor, context: Tensor, correlation: type
+        self,
+        network: FlowNetwork,
+        features1: Tensor,
+        features2: Tensor,
+        context: Tensor,
+        correlation: str,
+        lookups: int,
     ) -> None:
         self.update, self.terms = network.update, network.update.prepare(context)
-        self.lookup = correlation(features1, features2, network.radius, network.align_corners)
+        options = network.radius, network.align_corners, lookups
+        self.lookup = open_correlation(correlation, features1, features2, *options)
         self.origin = coordinate_grid(*features1.shape[-2:], features1.device)
 
     def __call__(self, hidden: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         return self.update(hidden, self.terms, self.lookup(self.origin + flow), flow)
+
+
+def scaled(images: Tensor, size: float) -> Tensor:
+    """Images at so many times their size: half (sides rounded up to multiples of the stride), or enlarged."""
+    if size == 1:
+        return images
+    # Channels last, as the images come: or the first layers would run on maps that have them first, twice as long.
+    changed = halved(images, FACTOR) if size < 1 else enlarge(images, size)
+    return changed.contiguous(memory_format=torch.channels_last)
 
 
 class UncertaintyHead(nn.Module):

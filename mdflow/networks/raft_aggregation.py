@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from mdflow.networks.convolution import Convolution
+
 
 class MotionAggregation(nn.Module):
     """Attention of every pixel to every pixel, from the context; it carries motion into occluded regions.
@@ -12,8 +14,8 @@ class MotionAggregation(nn.Module):
 
     def __init__(self, context: int, motion: int) -> None:
         super().__init__()
-        self.query_key = nn.Conv2d(context, 2 * context, 1, bias=False)
-        self.value = nn.Conv2d(motion, motion, 1, bias=False)
+        self.query_key = Convolution(context, 2 * context, 1, bias=False)
+        self.value = Convolution(motion, motion, 1, bias=False)
         self.gain = nn.Parameter(torch.zeros(1))
 
     def attention(self, context: Tensor) -> Tensor:

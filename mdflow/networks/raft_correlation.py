@@ -1,8 +1,8 @@
 """RAFT's matching cost: every pixel of frame 1 against a window around its current match in frame 2.
 
 Both classes give the same numbers (Teed & Deng, ECCV 2020, section 3.2). AllPairs computes the whole
-cost once, O((H·W)²) memory and time; OnDemand computes at each lookup what the windows need
-(mdflow.networks.raft_windows), O(H·W). At the size of Sintel one is fast, the other small.
+cost once, O((H·W)²) memory and time; OnDemand computes at each lookup what the windows need, O(H·W): with a kernel
+(mdflow.kernels.windows) in less time, without one (mdflow.networks.raft_windows) at the size of Sintel in more.
 """
 
 import math
@@ -13,9 +13,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from mdflow.geometry import sample
+from mdflow.kernels.windows import has_windows, windows
 from mdflow.networks.raft_windows import window_costs
 
 LEVELS = 4
+CORRELATIONS = ("fastest", "all_pairs", "on_demand")
+# Pixels of a map, for each lookup, up to which all pairs take no more time than windows without their kernel.
+ALL_PAIRS = 1024
 WHOLE = 512  # pixels of a level up to which OnDemand computes all its costs: no more work than windows, and no copies
 
 
@@ -42,6 +46,8 @@ class OnDemand:
 
     def __call__(self, points: Tensor) -> Tensor:
         """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), in pixels of features2."""
+        if has_kernel(self.levels[0], self.radius, self.align_corners) and not points.requires_grad:
+            return windows(self.features1, self.levels, points, self.radius)
         costs = [self.at_level(level, points / 2**number) for number, level in enumerate(self.levels)]
         return torch.cat(costs, dim=1)
 
@@ -58,7 +64,22 @@ class OnDemand:
         return found.unflatten(1, points.shape[-2:]).movedim(-1, 1)
 
 
-CORRELATIONS = {"all_pairs": AllPairs, "on_demand": OnDemand}
+def open_correlation(
+    choice: str, features1: Tensor, features2: Tensor, radius: int, align_corners: bool, lookups: int
+) -> AllPairs | OnDemand:
+    """The costs of features1 with features2 (B,C,h,w) by one of CORRELATIONS, for about so many lookups."""
+    if choice == "fastest":
+        many = features1.shape[-2] * features1.shape[-1] > ALL_PAIRS * lookups
+        choice = "on_demand" if many or has_kernel(features2, radius, align_corners) else "all_pairs"
+    return {"all_pairs": AllPairs, "on_demand": OnDemand}[choice](features1, features2, radius, align_corners)
+
+
+def has_kernel(features2: Tensor, radius: int, align_corners: bool) -> bool:
+    """Whether windows have a kernel that gives the same costs.
+
+    PyTorch's sampling finds the only pixel of a side wherever it looks, which is wrong, but what weights were trained on.
+    """
+    return align_corners and min(features2.shape[-2:]) >= 2**LEVELS and has_windows(features2, radius)
 
 
 def as_queries(maps: Tensor) -> Tensor:

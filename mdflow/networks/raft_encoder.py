@@ -50,9 +50,9 @@ class BottleneckBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
         super().__init__()
         narrow = outputs // 4
-        self.conv1, self.norm1 = nn.Conv2d(inputs, narrow, 1), norm(narrow)
+        self.conv1, self.norm1 = Convolution(inputs, narrow, 1), norm(narrow)
         self.conv2, self.norm2 = Convolution(narrow, narrow, 3, stride, 1), norm(narrow)
-        self.conv3, self.norm3 = nn.Conv2d(narrow, outputs, 1), norm(outputs)
+        self.conv3, self.norm3 = Convolution(narrow, outputs, 1), norm(outputs)
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -89,7 +89,7 @@ class ResidualEncoder(nn.Module):
             stages.append(nn.Sequential(block(inputs, width, stride, make_norm), block(width, width, 1, make_norm)))
             inputs = width
         self.layer1, self.layer2, self.layer3 = stages
-        self.conv2 = nn.Conv2d(inputs, outputs, 1)
+        self.conv2 = Convolution(inputs, outputs, 1)
         self.apply(initialize)
 
     def forward(self, image: Tensor) -> Tensor:

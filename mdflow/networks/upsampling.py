@@ -27,7 +27,7 @@ class ConvexUpsampling(nn.Module):
         self.weights = nn.Sequential(
             Convolution(inputs, width, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.Conv2d(width, 9 * factor**2, 1),
+            Convolution(width, 9 * factor**2, 1),
         )
         self.start_as_bilinear()
 

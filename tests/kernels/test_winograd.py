@@ -5,13 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from mdflow.kernels import native
-from mdflow.kernels import winograd as module
+from mdflow.kernels.native import SOURCES, panel
 from mdflow.kernels.winograd import (
-    SOURCES,
     WinogradConvolution,
     direct_convolutions,
     has_winograd,
-    panel,
     transformed,
     winograd,
 )
@@ -24,6 +22,8 @@ CASES = [
     ((1, 5), 48, 33, (13, 18), 1),
     ((3, 3), 96, 48, (9, 8), 3),
     ((3, 3), 16, 16, (2, 3), 1),
+    ((1, 1), 40, 35, (13, 18), 1),
+    ((1, 1), 33, 80, (29, 18), 1),
 ]
 needs_kernels = pytest.mark.skipif(not has_winograd(), reason="no kernels for this processor, or no compiler")
 
@@ -150,23 +150,9 @@ def test_shapes_alone_are_enough_for_the_operators():
 
 
 @needs_kernels
-def test_the_other_width_of_registers_gives_the_same(monkeypatch, tmp_path):
-    """A processor with AVX-512 takes 16 numbers at once; the same sources are compiled so, for this one to imitate."""
-    capability = torch.backends.cpu.get_cpu_capability()
-    wide = ["-D__AVX512F__"] if capability == "AVX2" else ["-mno-avx512f", "-U__AVX512F__"]
-    monkeypatch.setitem(native.FLAGS, capability, [*native.FLAGS[capability], *wide])
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(module, "known_panel", None)
-    native.native_library.cache_clear()
-    transformed.clear()
-    try:
-        assert panel() == (32 if capability == "AVX2" else 16)
-        for kernel, inputs, outputs, size, groups in CASES:
-            test_outputs_and_gradients_are_those_of_float64(kernel, inputs, outputs, size, groups)
-    finally:
-        monkeypatch.undo()
-        native.native_library.cache_clear()
-        transformed.clear()
+def test_the_other_width_of_registers_gives_the_same(other_registers):
+    for kernel, inputs, outputs, size, groups in CASES:
+        test_outputs_and_gradients_are_those_of_float64(kernel, inputs, outputs, size, groups)
 
 
 def test_the_gradient_of_a_gradient_is_refused():
@@ -181,7 +167,7 @@ def test_the_gradient_of_a_gradient_is_refused():
 
 @pytest.mark.parametrize("missing", ["compiler", "processor"])
 def test_without_a_compiler_or_for_other_processors_there_is_no_library(missing, monkeypatch):
-    monkeypatch.setattr(module, "known_panel", None)
+    monkeypatch.setattr(native, "known_panel", None)
     native.native_library.cache_clear()
     if missing == "compiler":
         monkeypatch.setenv("CXX", "no-such-compiler")

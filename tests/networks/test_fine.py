@@ -14,14 +14,14 @@ NAMES = ("fastflownet", "raft_small")
 
 
 def test_each_of_rafts_moves_the_flow_by_half_as_much():
-    """Updates of (2,-1) at an eighth of the frame are 16 and 8 px, at a quarter 8 and 4."""
-    network = create("raft_small", iterations=2, fine_iterations=3).eval()
+    """Updates of (2,-1) at an eighth of the frame are 16 and 8 px, at a quarter 8 and 4, at a half 4 and 2."""
+    network = create("raft_small", iterations=2, fine_iterations=3, finest_iterations=2).eval()
     with torch.no_grad():
         network.update.flow[2].weight.zero_()
         network.update.flow[2].bias.copy_(torch.tensor([2.0, -1.0]))
         flows = network(*torch.rand(2, 1, 3, 64, 96))
-    assert [flow.shape for flow in flows] == [(1, 2, 64, 96)] * 5
-    for flow, x in zip(flows, (16, 32, 40, 48, 56), strict=True):
+    assert [flow.shape for flow in flows] == [(1, 2, 64, 96)] * 7
+    for flow, x in zip(flows, (16, 32, 40, 48, 56, 60, 64), strict=True):
         torch.testing.assert_close(flow, torch.tensor([x, -x / 2]).view(1, 2, 1, 1).expand_as(flow))
 
 
@@ -60,5 +60,5 @@ def test_training_goes_without_unless_asked_for():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_fewer_than_none_are_refused(name):
-    with pytest.raises(InputError, match="none or more fine"):
+    with pytest.raises(InputError, match="none or more.* fine"):
         create(name, fine_iterations=-1)

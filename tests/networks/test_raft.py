@@ -3,15 +3,15 @@ import torch
 
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid
-from mdflow.networks import create
+from mdflow.networks import create, raft_correlation
 from mdflow.networks.raft_aggregation import MotionAggregation
-from mdflow.networks.raft_correlation import WHOLE, AllPairs, OnDemand
+from mdflow.networks.raft_correlation import WHOLE, AllPairs, OnDemand, open_correlation
 
 
 def lookup_and_gradients(correlation, align_corners):
     """Costs and their gradients: matches near one another, then matches anywhere, some far outside."""
     generator = torch.Generator().manual_seed(0)
-    maps = [torch.randn(2, 8, 22, 30, generator=generator).requires_grad_() for _ in range(2)]
+    maps = [torch.randn(2, 32, 22, 30, generator=generator).requires_grad_() for _ in range(2)]
     points = coordinate_grid(22, 30, torch.device("cpu")) + 3 * torch.rand(2, 2, 22, 30, generator=generator) - 1
     points[..., 18:] = 34 * torch.rand(2, 2, 22, 12, generator=generator) - 2
     points[..., 5, 7:9] = 1000
@@ -21,8 +21,14 @@ def lookup_and_gradients(correlation, align_corners):
     return costs, *gradients
 
 
+@pytest.fixture(params=["with the kernel", "without"])
+def kernel(request, monkeypatch):
+    if request.param == "without":
+        monkeypatch.setattr(raft_correlation, "has_windows", lambda features, radius: False)
+
+
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_on_demand_equals_all_pairs_with_gradients(align_corners):
+def test_on_demand_equals_all_pairs_with_gradients(align_corners, kernel):
     assert WHOLE < 22 * 30
     pairs = lookup_and_gradients(AllPairs, align_corners)
     demand = lookup_and_gradients(OnDemand, align_corners)
@@ -30,14 +36,43 @@ def test_on_demand_equals_all_pairs_with_gradients(align_corners):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_a_flow_that_is_not_finite_is_looked_up_as_such():
+def test_a_flow_that_is_not_finite_is_looked_up_as_such(kernel):
     """Training skips the step that comes of it; it must not end there."""
     points = coordinate_grid(22, 30, torch.device("cpu")).clone()
     points[..., 5, 7] = torch.nan
     points[..., 15, 20] = torch.inf
-    costs = OnDemand(*torch.randn(2, 1, 8, 22, 30), 2, True)(points)
+    costs = OnDemand(*torch.randn(2, 1, 32, 22, 30), 2, True)(points)
     assert costs.shape[-2:] == (22, 30)
     assert costs[..., :4, :4].isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["raft", "deqflow"])
+def test_the_fastest_costs_are_those_of_all_pairs(name):
+    """With a kernel they are windows, at every size that the coarsest level allows; without one all pairs."""
+    options = {"iterations": 2, "size": "tiny" if name == "deqflow" else "small"}
+    torch.manual_seed(0)
+    network = create(name, **options).eval()
+    for size in ((64, 96), (128, 160)):
+        images = torch.rand(2, 1, 3, *size)
+        with torch.no_grad():
+            network.correlation = "fastest"
+            found = network(*images)[-1]
+            network.correlation = "all_pairs"
+            torch.testing.assert_close(found, network(*images)[-1], rtol=1e-4, atol=1e-3)
+
+
+def test_where_the_flow_has_a_gradient_so_have_the_costs():
+    maps = torch.randn(2, 1, 32, 22, 30)
+    points = (coordinate_grid(22, 30, torch.device("cpu")) + 0.3).requires_grad_()
+    pairs, demand = (torch.autograd.grad(kind(*maps, 2, True)(points).sum(), points)[0] for kind in (AllPairs, OnDemand))
+    torch.testing.assert_close(pairs, demand, rtol=1e-3, atol=1e-3)
+
+
+def test_many_pairs_are_never_computed(monkeypatch):
+    monkeypatch.setattr(raft_correlation, "has_windows", lambda features, radius: False)
+    few, many = torch.empty(1, 32, 32, 64), torch.empty(1, 32, 64, 64)
+    assert isinstance(open_correlation("fastest", few, few, 3, True, lookups=2), AllPairs)
+    assert isinstance(open_correlation("fastest", many, many, 3, True, lookups=2), OnDemand)
 
 
 def test_the_lookup_finds_the_inner_product_at_an_integer_match():

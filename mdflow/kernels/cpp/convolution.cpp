@@ -85,12 +85,12 @@ static void convolve_tiles(const Shape &shape, const float *x, const float *weig
 }
 
 // x (batch, height, width, inputs) to y (batch, height, width, outputs); weights as transform_weights makes them. Each
-// group has at least LANES inputs and outputs; `taps` are the kernel's rows.
+// group has at least LANES inputs and outputs; the kernel is of rows x columns.
 extern "C" void convolve(const float *x, const float *weights, const float *bias, float *y, long batch, long height,
-                         long width, long inputs, long outputs, long groups, int taps, int threads)
+                         long width, long inputs, long outputs, long groups, int rows, int columns, int threads)
 {
     Shape shape{batch, height, width, inputs, outputs, groups};
-    with_places(taps, [&](auto high, auto wide) {
+    with_places(rows, columns, [&](auto high, auto wide) {
         convolve_tiles<high.value, wide.value>(shape, x, weights, bias, y, threads);
     });
 }

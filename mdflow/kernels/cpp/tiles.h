@@ -95,10 +95,11 @@ static inline void transform_tile(const float *const *pixels, long channels, flo
     }
 }
 
-// Calls `run` with the number of places of the kernel's lines, for a kernel of that many rows: 3x3, 5x1 or 1x5.
-template <typename Run> static inline void with_places(int taps, Run run)
+// Calls `run` with the number of places of the kernel's lines, for a kernel of 3x3, 5x1, 1x5 or 1x1 taps.
+template <typename Run> static inline void with_places(int rows, int columns, Run run)
 {
-    if (taps == 3) run(std::integral_constant<int, 6>(), std::integral_constant<int, 6>());
-    if (taps == 5) run(std::integral_constant<int, 8>(), std::integral_constant<int, 1>());
-    if (taps == 1) run(std::integral_constant<int, 1>(), std::integral_constant<int, 8>());
+    if (rows == 3) run(std::integral_constant<int, 6>(), std::integral_constant<int, 6>());
+    else if (rows == 5) run(std::integral_constant<int, 8>(), std::integral_constant<int, 1>());
+    else if (columns == 5) run(std::integral_constant<int, 1>(), std::integral_constant<int, 8>());
+    else run(std::integral_constant<int, 1>(), std::integral_constant<int, 1>());
 }

@@ -2,7 +2,8 @@
 
 #include "tiles.h"
 
-constexpr int BLOCK = 192;  // tiles that the gradient's sums take up at once
+// Tiles that the gradient's sums take up at once.
+constexpr int block_for(int places) { return places == 1 ? 512 : 192; }
 
 // Where a weight is: the distance in memory from one output, and one input, to the next; whether taps run backwards.
 struct Weights {
@@ -41,11 +42,11 @@ static void transform_all(const Shape &shape, const float *from, Weights order, 
 
 // To (groups, places, panels of outputs, inputs, PANEL). `weights` are (outputs, inputs of a group, taps); `turned`: of
 // the convolution whose outputs' gradients they take to those of its inputs, (inputs, outputs of a group, taps).
-extern "C" void transform_weights(const float *weights, float *values, long inputs, long outputs, long groups, int taps,
-                                  int turned, int threads)
+extern "C" void transform_weights(const float *weights, float *values, long inputs, long outputs, long groups, int rows,
+                                  int columns, int turned, int threads)
 {
     Shape shape{1, 1, 1, inputs, outputs, groups};
-    with_places(taps, [&](auto high, auto wide) {
+    with_places(rows, columns, [&](auto high, auto wide) {
         constexpr long count = taps_of(high.value) * taps_of(wide.value);
         Weights order = turned ? Weights{count, shape.group_outputs() * count, true}
                                : Weights{shape.group_inputs() * count, count, false};
@@ -100,37 +101,37 @@ template <int high, int wide>
 static void sum_gradients(const Shape &shape, const float *x, const float *gradient, float *result, int threads)
 {
     const Tiles<high, wide> tiles(shape);
-    constexpr int places = high * wide, taps = taps_of(high) * taps_of(wide);
+    constexpr int places = high * wide, taps = taps_of(high) * taps_of(wide), block = block_for(places);
     const long inputs = shape.group_inputs(), outputs = shape.group_outputs();
     const long lines = rounded_up(inputs, ROWS), width = rounded_up(outputs, PANEL), planes = shape.groups * places;
     static thread_local Floats kept_values, kept_gradients, kept_sums;
     const long value_step = apart(lines), gradient_step = apart(width);
-    float *values = room(kept_values, planes * BLOCK * value_step);
-    float *gradients = room(kept_gradients, planes * BLOCK * gradient_step);
+    float *values = room(kept_values, planes * block * value_step);
+    float *gradients = room(kept_gradients, planes * block * gradient_step);
     const Floats nothing(std::max(inputs, outputs));
     float *sums = room(kept_sums, planes * lines * width);
 #pragma omp parallel num_threads(threads)
     {
-        for (long start = 0; start < tiles.count; start += BLOCK) {
-            long count = std::min<long>(BLOCK, tiles.count - start);
+        for (long start = 0; start < tiles.count; start += block) {
+            long count = std::min<long>(block, tiles.count - start);
 #pragma omp for schedule(static) collapse(2)
             for (long group = 0; group < shape.groups; group++)
                 for (long tile = 0; tile < count; tile++) {
                     const float *pixels[places];
                     tiles.locate_inputs(start + tile, x + group * inputs, shape.inputs, nothing.data(), pixels);
-                    const long first = group * places * BLOCK + tile;
-                    transform_tile<high, wide, false>(pixels, inputs, values + first * value_step, BLOCK * value_step);
+                    const long first = group * places * block + tile;
+                    transform_tile<high, wide, false>(pixels, inputs, values + first * value_step, block * value_step);
                     tiles.locate_outputs(start + tile, gradient + group * outputs, shape.outputs, nothing.data(),
                                          pixels);
                     transform_tile<high, wide, true>(pixels, outputs, gradients + first * gradient_step,
-                                                     BLOCK * gradient_step);
+                                                     block * gradient_step);
                 }
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) collapse(2)
             for (long plane = 0; plane < planes; plane++)
                 for (long column = 0; column < width; column += PANEL)
                     for (long line = 0; line < lines; line += ROWS)
-                        accumulate(values + plane * BLOCK * value_step + line, value_step,
-                                   gradients + plane * BLOCK * gradient_step + column, gradient_step, count, start > 0,
+                        accumulate(values + plane * block * value_step + line, value_step,
+                                   gradients + plane * block * gradient_step + column, gradient_step, count, start > 0,
                                    sums + (plane * lines + line) * width + column, width);
         }
 #pragma omp for schedule(static) collapse(2)
@@ -144,10 +145,11 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
 
 // The gradient (outputs, inputs of a group, taps) of the weights, from inputs x and the gradient of the outputs.
 extern "C" void weight_gradient(const float *x, const float *gradient, float *result, long batch, long height,
-                                long width, long inputs, long outputs, long groups, int taps, int threads)
+                                long width, long inputs, long outputs, long groups, int rows, int columns,
+                                int threads)
 {
     Shape shape{batch, height, width, inputs, outputs, groups};
-    with_places(taps, [&](auto high, auto wide) {
+    with_places(rows, columns, [&](auto high, auto wide) {
         sum_gradients<high.value, wide.value>(shape, x, gradient, result, threads);
     });
 }

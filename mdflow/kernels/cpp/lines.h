@@ -5,19 +5,11 @@
 
 #pragma once
 
-#ifdef __AVX512F__
-constexpr int LANES = 16, ROWS = 12;  // as many sums as registers hold
-#else
-constexpr int LANES = 8, ROWS = 6;
-#endif
-constexpr int PANEL = 2 * LANES;  // what is summed at once: ROWS by PANEL
-constexpr int TILE = 4;           // outputs of a line
+#include "lanes.h"
 
-typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
-typedef float LooseLanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
-
-static inline Lanes load(const float *from) { return *reinterpret_cast<const LooseLanes *>(from); }
-static inline void store(float *to, Lanes values) { *reinterpret_cast<LooseLanes *>(to) = values; }
+constexpr int ROWS = LANES == 16 ? 12 : 6;  // as many sums as registers hold
+constexpr int PANEL = 2 * LANES;            // what is summed at once: ROWS by PANEL
+constexpr int TILE = 4;                     // outputs of a line
 
 constexpr int outputs_of(int places) { return places == 1 ? 1 : TILE; }
 constexpr int taps_of(int places) { return places - outputs_of(places) + 1; }

@@ -1,0 +1,219 @@
+// Matching costs in a window around each pixel's match, for RAFT: inner products with the whole pixels of image 2
+// around it, and between those bilinear values. What lies outside is zero.
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "lanes.h"
+
+constexpr int WIDEST = 2 * 8 + 2;  // pixels of image 2 across, of the widest window
+constexpr int LARGEST = 2 * WIDEST * WIDEST;  // pixels of the largest box
+constexpr int PIECE = 32;          // channels that a gradient takes at once
+
+struct Sizes {
+    long batch, height, width, height2, width2, channels;  // maps of image 1, and of image 2
+
+    long size2() const { return height2 * width2 * channels; }
+};
+
+// A rectangle of whole pixels of image 2. Its pixels are in the order of the values: one column after the other.
+struct Box {
+    long left, top, wide, high;
+
+    long count() const { return wide * high; }
+
+    bool meets(const Sizes &sizes) const
+    {
+        return left < sizes.width2 && top < sizes.height2 && left + wide > 0 && top + high > 0;
+    }
+
+    // Where its pixels are in a map, or `outside`.
+    template <typename Pointer> void locate(const Sizes &sizes, Pointer map, Pointer outside, Pointer *pixels) const
+    {
+        const bool whole = left >= 0 && top >= 0 && left + wide <= sizes.width2 && top + high <= sizes.height2;
+        const long down = sizes.width2 * sizes.channels;
+        for (long i = left; i < left + wide; i++, pixels += high) {
+            Pointer pixel = map + top * down + i * sizes.channels;
+            const bool within = i >= 0 && i < sizes.width2;
+            for (long j = 0; j < high; j++, pixel += down)
+                pixels[j] = whole || (within && top + j >= 0 && top + j < sizes.height2) ? pixel : outside;
+        }
+    }
+};
+
+// The smallest that holds both.
+static inline Box united(const Box &one, const Box &other)
+{
+    const long left = std::min(one.left, other.left), top = std::min(one.top, other.top);
+    return {left, top, std::max(one.left + one.wide, other.left + other.wide) - left,
+            std::max(one.top + one.high, other.top + other.high) - top};
+}
+
+// The pixels under one window, and how far right of them and below its values are, of a pixel.
+struct Window {
+    Box box;
+    float right, below;
+
+    // `points`: the pixels' matches, x and then y; times `step` in pixels of image 2.
+    Window(const Sizes &sizes, long pixel, const float *points, float step, long radius)
+    {
+        const long plane = sizes.height * sizes.width;
+        const float *point = points + pixel / plane * plane + pixel;
+        const float x = point[0] * step, y = point[plane] * step, first_x = std::floor(x), first_y = std::floor(y);
+        right = x - first_x;
+        below = y - first_y;
+        box = {whole(first_x, sizes.width2) - radius, whole(first_y, sizes.height2) - radius, 2 * radius + 2,
+               2 * radius + 2};
+    }
+
+private:
+    // A place far outside, or nowhere, as one that is just as empty.
+    static long whole(float place, long size)
+    {
+        return std::isfinite(place) ? long(std::max(-2.0f * WIDEST, std::min(place, size + 2.0f * WIDEST)))
+                                    : -2 * WIDEST;
+    }
+};
+
+// Inner products of two queries with the pixels of a box.
+static inline void multiply(const Sizes &sizes, const Box &box, const float *map, const float *outside,
+                            const float *query1, const float *query2, float *products1, float *products2)
+{
+    constexpr int half = LANES / 2;
+    const float *pixels[LARGEST + LANES];
+    box.locate(sizes, map, outside, pixels);
+    std::fill_n(pixels + box.count(), half, outside);
+    for (long first = 0; first < box.count(); first += half) {
+        Lanes sums[LANES] = {};
+        for (long channel = 0; channel < sizes.channels; channel += LANES) {
+            Lanes values1 = load(query1 + channel), values2 = load(query2 + channel);
+#pragma GCC unroll 8
+            for (int i = 0; i < half; i++) {
+                Lanes pixel = load(pixels[first + i] + channel);
+                sums[i] += values1 * pixel;
+                sums[half + i] += values2 * pixel;
+            }
+        }
+        float found[LANES];
+        store(found, summed(sums));
+        std::copy_n(found, half, products1 + first);
+        std::copy_n(found + half, half, products2 + first);
+    }
+}
+
+// The values of a window, from the products of a box that holds its pixels.
+static inline void interpolate(const Window &window, const Box &box, const float *products, float *costs)
+{
+    const long values = window.box.high - 1, filled = (values + LANES - 1) / LANES * LANES;
+    const float right = window.right, left = 1 - right, below = window.below, above = 1 - below;
+    const float *pixels = products + (window.box.left - box.left) * box.high + window.box.top - box.top;
+    for (long i = 0; i < values; i++) {
+        // What a line has too much, the next one replaces; but it may not go beyond the window.
+        float apart[WIDEST + LANES], *line = i * values + filled <= values * values ? costs + i * values : apart;
+        for (long j = 0; j < values; j += LANES) {
+            const float *here = pixels + i * box.high + j, *next = here + box.high;
+            Lanes upper = left * load(here) + right * load(next), lower = left * load(here + 1) + right * load(next + 1);
+            store(line + j, above * upper + below * lower);
+        }
+        if (line == apart) std::copy_n(apart, values, costs + i * values);
+    }
+}
+
+// The transpose of `interpolate`: the gradients of the values to those of the whole pixels.
+static inline void spread(const Window &window, const float *gradients, float *block)
+{
+    constexpr long line = WIDEST + LANES;
+    const long side = window.box.high, values = side - 1;
+    const float right = window.right, left = 1 - right, below = window.below, above = 1 - below;
+    float framed[(WIDEST + 1) * line];  // the gradients between zeros
+    std::fill_n(framed, (side + 1) * line, 0.0f);
+    for (long i = 0; i < values; i++)
+        for (long j = 0; j < values; j++) framed[(i + 1) * line + j + 1] = gradients[i * values + j];
+    for (long i = 0; i < side; i++)
+        for (long j = 0; j < side; j += LANES) {
+            const float *before = framed + i * line + j, *here = before + line;
+            Lanes upper = right * load(before + 1) + left * load(here + 1), lower = right * load(before) + left * load(here);
+            store(block + i * side + j, above * upper + below * lower);
+        }
+}
+
+// Costs (pixels, channels of `total`, of which these are the first ones) of features1 (batch, height, width, channels)
+// with features2 in windows of 2·radius + 1 around points (batch, 2, height, width) times `step`.
+// Neighbours, which look at nearly the same place, share what is read of it.
+extern "C" void window_costs(const float *features1, const float *features2, const float *points, float *costs,
+                             long batch, long height, long width, long height2, long width2, long channels, long radius,
+                             long total, float step, int threads)
+{
+    const Sizes sizes{batch, height, width, height2, width2, channels};
+    const std::vector<float> nothing(channels);
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (long row = 0; row < batch * height; row++)
+        for (long x = 0; x < width; x += 2) {
+            const long pixels[2] = {row * width + x, row * width + std::min(x + 1, width - 1)};
+            const float *map = features2 + row / height * sizes.size2();
+            const float *queries[2] = {features1 + pixels[0] * channels, features1 + pixels[1] * channels};
+            const Window windows[2] = {{sizes, pixels[0], points, step, radius},
+                                       {sizes, pixels[1], points, step, radius}};
+            const Box shared = united(windows[0].box, windows[1].box);
+            const bool near = shared.count() <= 3 * windows[0].box.count() / 2;
+            for (int i = 0; i < 2; i++) {
+                const Box &box = near ? shared : windows[i].box;
+                static thread_local float products[2][LARGEST + 2 * LANES];
+                if (!box.meets(sizes)) std::fill_n(products[i], box.count() + LANES, 0.0f);
+                else if (i == 0 || !near)
+                    multiply(sizes, box, map, nothing.data(), queries[0], queries[1], products[0], products[1]);
+                interpolate(windows[i], box, products[i], costs + pixels[i] * total);
+            }
+        }
+}
+
+// One pixel's gradient and those of the pixels of its window, for PIECE channels.
+static inline void add_gradients(const float *query, const float *map, const long *pixels, const float *block,
+                                 long count, float *query_gradient, float *map_gradient)
+{
+    constexpr int lines = PIECE / LANES;
+    Lanes queries[lines], sums[lines];
+    for (int i = 0; i < lines; i++) {
+        queries[i] = load(query + i * LANES);
+        sums[i] = load(query_gradient + i * LANES);
+    }
+    for (long place = 0; place < count; place++) {
+        if (pixels[place] < 0) continue;
+        const float *pixel = map + pixels[place];
+        float *gradient = map_gradient + pixels[place], share = block[place];
+#pragma GCC unroll 4
+        for (int i = 0; i < lines; i++) {
+            sums[i] += share * load(pixel + i * LANES);
+            store(gradient + i * LANES, load(gradient + i * LANES) + share * queries[i]);
+        }
+    }
+    for (int i = 0; i < lines; i++) store(query_gradient + i * LANES, sums[i]);
+}
+
+// The gradients of `window_costs` by features1 and features2, both added to what is there. Threads take images, and
+// where there are not enough of those, channels: none waits for another.
+extern "C" void window_gradients(const float *features1, const float *features2, const float *points,
+                                 const float *gradients, float *gradient1, float *gradient2, long batch, long height,
+                                 long width, long height2, long width2, long channels, long radius, long total,
+                                 float step, int threads)
+{
+    const Sizes sizes{batch, height, width, height2, width2, channels};
+    const long plane = height * width, pieces = channels / PIECE, parts = std::min(pieces, (threads + batch - 1) / batch);
+#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
+    for (long image = 0; image < batch; image++)
+        for (long part = 0; part < parts; part++)
+            for (long pixel = image * plane; pixel < (image + 1) * plane; pixel++) {
+                const Window window(sizes, pixel, points, step, radius);
+                if (!window.box.meets(sizes)) continue;
+                float block[WIDEST * WIDEST + LANES];
+                long pixels[WIDEST * WIDEST];
+                spread(window, gradients + pixel * total, block);
+                window.box.locate(sizes, image * sizes.size2(), -1L, pixels);
+                for (long piece = part * pieces / parts; piece < (part + 1) * pieces / parts; piece++) {
+                    const long query = pixel * channels + piece * PIECE, map = piece * PIECE;
+                    add_gradients(features1 + query, features2 + map, pixels, block, window.box.count(),
+                                  gradient1 + query, gradient2 + map);
+                }
+            }
+}

@@ -1,0 +1,102 @@
+"""RAFT's matching costs in windows, on a CPU, straight from the features: no cost of another pair is ever computed.
+
+Faster than a look into the costs of all pairs, for memory in O(H·W). The kernels are in cpp/windows.cpp.
+"""
+
+import torch
+from torch import Tensor
+
+from mdflow.kernels.native import call, panel
+
+PIECE = 32  # channels that the kernels take at once
+WIDEST = 8  # the largest radius
+
+torch.library.define("mdflow::windows", "(Tensor features1, Tensor[] levels, Tensor points, int radius) -> Tensor")
+torch.library.define(
+    "mdflow::windows_gradients",
+    "(Tensor gradient, Tensor features1, Tensor[] levels, Tensor points, int radius) -> Tensor[]",
+)
+
+
+def has_windows(features: Tensor, radius: int) -> bool:
+    """Whether these can be had so for maps (B,C,h,w) like these. The points never have a gradient."""
+    if torch.compiler.is_exporting() or features.device.type != "cpu":
+        return False
+    return features.shape[1] % PIECE == 0 and radius <= WIDEST and panel() is not None
+
+
+def windows(features1: Tensor, levels: list[Tensor], points: Tensor, radius: int) -> Tensor:
+    """Inner products (B,L·(2·radius+1)²,h,w) of features1 (B,C,h,w) with L levels (B,C,H,W).
+
+    Bilinear values in windows around points (B,2,h,w), in pixels of the first level; each next one has half as many.
+    Offsets down the columns first; zero outside. In float32, the channels last in memory.
+    """
+    return torch.ops.mdflow.windows.default(features1.float(), [level.float() for level in levels], points, radius)
+
+
+@torch.library.impl("mdflow::windows", "cpu")
+def _windows(features1: Tensor, levels: list[Tensor], points: Tensor, radius: int) -> Tensor:
+    costs = new_costs(features1, levels, points, radius)
+    features1, points = channels_last(features1), points.contiguous()
+    for number, level in enumerate(levels):
+        part = costs[:, number * (2 * radius + 1) ** 2 :]
+        sizes = sizes_of(features1, level, radius, costs)
+        call("window_costs", [features1, channels_last(level), points, part], sizes, 0.5**number)
+    return costs
+
+
+@torch.library.register_fake("mdflow::windows")
+def new_costs(features1: Tensor, levels: list[Tensor], points: Tensor, radius: int) -> Tensor:
+    """Room for the costs."""
+    batch, _, height, width = features1.shape
+    size = batch, len(levels) * (2 * radius + 1) ** 2, height, width
+    return torch.empty(size, dtype=torch.float32, device=features1.device, memory_format=torch.channels_last)
+
+
+@torch.library.impl("mdflow::windows_gradients", "cpu")
+def _gradients(
+    gradient: Tensor, features1: Tensor, levels: list[Tensor], points: Tensor, radius: int
+) -> list[Tensor]:
+    found = [zeros.zero_() for zeros in new_gradients(gradient, features1, levels, points, radius)]
+    gradient, features1, points = channels_last(gradient), channels_last(features1), points.contiguous()
+    for number, level in enumerate(levels):
+        part = gradient[:, number * (2 * radius + 1) ** 2 :]
+        sizes = sizes_of(features1, level, radius, gradient)
+        maps = [features1, channels_last(level), points, part, found[0], found[1 + number]]
+        call("window_gradients", maps, sizes, 0.5**number)
+    return found
+
+
+@torch.library.register_fake("mdflow::windows_gradients")
+def new_gradients(
+    gradient: Tensor, features1: Tensor, levels: list[Tensor], points: Tensor, radius: int
+) -> list[Tensor]:
+    """Room for the gradients of features1 and of the levels."""
+    return [torch.empty_like(maps, memory_format=torch.channels_last) for maps in (features1, *levels)]
+
+
+def channels_last(maps: Tensor) -> Tensor:
+    """The maps, their channels last in memory."""
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
+def sizes_of(features1: Tensor, level: Tensor, radius: int, costs: Tensor) -> list[int]:
+    """What the kernels are told of the maps."""
+    batch, channels, height, width = features1.shape
+    return [batch, height, width, *level.shape[2:], channels, radius, costs.shape[1]]
+
+
+def remember(ctx, inputs: tuple, output: Tensor) -> None:
+    """What the way back needs."""
+    features1, levels, points, ctx.radius = inputs
+    ctx.save_for_backward(features1, points, *levels)
+
+
+def back(ctx, gradient: Tensor) -> tuple[Tensor, list[Tensor], None, None]:
+    """The gradients of the features; the points have none."""
+    features1, points, *levels = ctx.saved_tensors
+    found = torch.ops.mdflow.windows_gradients.default(gradient, features1, levels, points, ctx.radius)
+    return found[0], found[1:], None, None
+
+
+torch.library.register_autograd("mdflow::windows", back, setup_context=remember)
