@@ -54,9 +54,7 @@ def new_costs(features1: Tensor, levels: list[Tensor], points: Tensor, radius: i
 
 
 @torch.library.impl("mdflow::windows_gradients", "cpu")
-def _gradients(
-    gradient: Tensor, features1: Tensor, levels: list[Tensor], points: Tensor, radius: int
-) -> list[Tensor]:
+def _gradients(gradient: Tensor, features1: Tensor, levels: list[Tensor], points: Tensor, radius: int) -> list[Tensor]:
     found = [zeros.zero_() for zeros in new_gradients(gradient, features1, levels, points, radius)]
     gradient, features1, points = channels_last(gradient), channels_last(features1), points.contiguous()
     for number, level in enumerate(levels):

@@ -76,9 +76,9 @@ class RAFT(FlowNetwork):
 
     `context_norm`: "batch" as published, "instance" as U2Flow trains it, "none" in the published small network.
     `preprocessing`: "symmetric" maps images to [−1,1] as the original, "centred" subtracts the pair's mean
-    as MDFlow's release. `correlation`: "all_pairs", the memory-light "on_demand", or "fastest", either. `align_corners`: False
-    reproduces MDFlow's release, whose lookups are up to half a pixel off. `uncertainty`: a head for
-    `estimate_with_uncertainty`. `upsampling`: "convex" or "bilinear", without it the size's own as published;
+    as MDFlow's release. `correlation`: "all_pairs", the memory-light "on_demand", or of these the "fastest".
+    `align_corners`: False reproduces MDFlow's release, whose lookups are up to half a pixel off. `uncertainty`: a head
+    for `estimate_with_uncertainty`. `upsampling`: "convex" or "bilinear", without it the size's own as published;
     `border`: "constant" mixes in zero flow from beyond the border, as published, "replicate" the border's own.
     `coarse_iterations`: as many first, with the same weights, on the frames at half the size (0 as published), so that
     the others start from motion of twice the reach, seen in twice the surroundings; MS-RAFT (Jahedi et al., ICIP 2022)
@@ -192,13 +192,13 @@ class RAFT(FlowNetwork):
 
     def iterate(self, features1: Features, features2: Features) -> Iterator[tuple[Tensor, Tensor]]:
         """Flow (B,2,h,w) and hidden state after each iteration: 1/8 of the size of each stage's frames."""
-        flow = None
+        start = state = None
         for number, (_, iterations) in enumerate(self.stages()):
-            pair = slice(2 * number, 2 * number + 2)
-            if flow is not None:
-                flow = self.upsampled(flow, hidden, features1[pair][0].shape[-2:])
-            for flow, hidden in self.refine(flow, features1[pair], features2[pair], iterations):
-                yield flow, hidden
+            maps = slice(2 * number, 2 * number + 2)
+            if state is not None:
+                start = self.upsampled(*state, features1[maps][0].shape[-2:])
+            for state in self.refine(start, features1[maps], features2[maps], iterations):
+                yield state
 
     def refine(
         self, flow: Tensor | None, features1: Features, features2: Features, iterations: int

@@ -77,7 +77,7 @@ def open_correlation(
 def has_kernel(features2: Tensor, radius: int, align_corners: bool) -> bool:
     """Whether windows have a kernel that gives the same costs.
 
-    PyTorch's sampling finds the only pixel of a side wherever it looks, which is wrong, but what weights were trained on.
+    PyTorch's sampling finds the only pixel of a side wherever it looks: wrong, but what small frames always had.
     """
     return align_corners and min(features2.shape[-2:]) >= 2**LEVELS and has_windows(features2, radius)
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from mdflow.kernels import native
-from mdflow.kernels.native import SOURCES, panel
+from mdflow.kernels.native import SOURCES
 from mdflow.kernels.winograd import (
     WinogradConvolution,
     direct_convolutions,

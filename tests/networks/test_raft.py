@@ -64,7 +64,9 @@ def test_the_fastest_costs_are_those_of_all_pairs(name):
 def test_where_the_flow_has_a_gradient_so_have_the_costs():
     maps = torch.randn(2, 1, 32, 22, 30)
     points = (coordinate_grid(22, 30, torch.device("cpu")) + 0.3).requires_grad_()
-    pairs, demand = (torch.autograd.grad(kind(*maps, 2, True)(points).sum(), points)[0] for kind in (AllPairs, OnDemand))
+    pairs, demand = (
+        torch.autograd.grad(kind(*maps, 2, True)(points).sum(), points)[0] for kind in (AllPairs, OnDemand)
+    )
     torch.testing.assert_close(pairs, demand, rtol=1e-3, atol=1e-3)
 
 
