@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from mdflow.correlation import local_correlation
 from mdflow.errors import InputError
-from mdflow.geometry import enlarge, resize_flow, warp
+from mdflow.geometry import resize_flow, warp
 from mdflow.networks.layers import (
-    ENLARGED,
     convolution,
-    halved,
+    fine_stages,
     initialize,
     joined,
     normalize_features,
     rounded,
+    scaled,
     shuffle_channels,
     start_as_bilinear,
     start_near_zero,
@@ -66,20 +66,24 @@ class FastFlowNet(FlowNetwork):
     needed to train from scratch, off in the released weights. `coarse_passes`: as often the whole network looks at
     smaller frames first, each time of half the size (0 as published), so that the coarsest decoder starts from motion
     of twice the reach. `fine_iterations`: as often the finest decoder goes on from the flow on the frames enlarged to
-    twice the size, so at 1/2 of the frame (0 as published); in evaluation alone, since it learns as much without.
+    twice the size, so at 1/2 of the frame (0 as published); `finest_iterations`: then to four times, so at each pixel.
+    In evaluation alone, since it learns as much without.
     """
 
     stride = 64
     div_flow = 20.0  # the decoders work in units of 20 pixels of the full image
 
-    def __init__(self, normalize: bool = True, coarse_passes: int = 0, fine_iterations: int = 0) -> None:
+    def __init__(
+        self, normalize: bool = True, coarse_passes: int = 0, fine_iterations: int = 0, finest_iterations: int = 0
+    ) -> None:
         super().__init__()
-        if min(coarse_passes, fine_iterations) < 0:
+        if min(coarse_passes, fine_iterations, finest_iterations) < 0:
             raise InputError(
-                f"The network needs none or more fine iterations and coarse passes, got {fine_iterations} and "
-                f"{coarse_passes}."
+                "The network needs none or more coarse passes and fine and finest iterations, got "
+                f"{coarse_passes}, {fine_iterations} and {finest_iterations}."
             )
-        self.normalize, self.coarse_passes, self.fine_iterations = normalize, coarse_passes, fine_iterations
+        self.normalize, self.coarse_passes = normalize, coarse_passes
+        self.fine_iterations, self.finest_iterations = fine_iterations, finest_iterations
         self.pconv1_1, self.pconv1_2 = convolution(3, 16, stride=2), convolution(16, 16)
         self.pconv2_1, self.pconv2_2, self.pconv2_3 = (
             convolution(16, 32, stride=2),
@@ -112,10 +116,9 @@ class FastFlowNet(FlowNetwork):
         images = torch.cat(subtract_mean(image1, image2))
         levels, smaller = self.pyramid(images), images
         for _ in range(self.coarse_passes):
-            smaller = halved(smaller, self.stride)
+            smaller = scaled(smaller, 0.5, self.stride)
             levels += self.pyramid(smaller)
-        if self.fine_steps():
-            levels.append(self.finest_features(enlarge(images, ENLARGED)))
+        levels += [self.finest_features(scaled(images, size, self.stride)) for size, _ in self.fine_stages()]
         halves = [level.chunk(2) for level in levels]
         return [half[0] for half in halves], [half[1] for half in halves]
 
@@ -127,9 +130,9 @@ class FastFlowNet(FlowNetwork):
             levels.append(F.avg_pool2d(levels[-1], 2))
         return levels
 
-    def fine_steps(self) -> int:
-        """How many fine iterations follow: training goes without."""
-        return 0 if self.training else self.fine_iterations
+    def fine_stages(self) -> list[tuple[int, int]]:
+        """The size of each more look at the frames, and its iterations: training goes without."""
+        return [] if self.training else fine_stages(self.fine_iterations, self.finest_iterations)
 
     def finest_features(self, images: Tensor) -> Tensor:
         """Features at 1/4 of centred images."""
@@ -137,7 +140,7 @@ class FastFlowNet(FlowNetwork):
         return self.pconv2_3(self.pconv2_2(self.pconv2_1(x)))
 
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
-        """Flows at 1/64, 1/32, 1/16, 1/8, 1/4, those of the fine iterations at 1/2, and full resolution.
+        """Flows at 1/64, 1/32, 1/16, 1/8, 1/4, of fine iterations at 1/2, of finest at 1/1, and full resolution.
 
         Before them those of the coarse passes, from 1/64 to 1/4 of the smaller frames.
         """
@@ -149,11 +152,14 @@ class FastFlowNet(FlowNetwork):
             if number:
                 # In units of div_flow pixels of larger frames, as the maps before these are.
                 start = 2 ** (COARSEST - FINEST) * resize_flow(flow, features1[maps.start - 1].shape[-2:])
-        for number in range(self.fine_steps()):
-            # A flow is as many times larger on larger frames.
-            start = flow if number else ENLARGED * self.upsampled(FINEST, flow)
-            flow = self.estimate_level(FINEST, features1[-1], features2[-1], start)
-            flows.append(flow * (self.div_flow / 2**FINEST))
+        stages, reached = self.fine_stages(), 1
+        for number, (size, iterations) in enumerate(stages, -len(stages)):
+            while reached < size:
+                # A flow is as many times larger on larger frames.
+                flow, reached = 2 * self.upsampled(FINEST, flow), 2 * reached
+            for _ in range(iterations):
+                flow = self.estimate_level(FINEST, features1[number], features2[number], flow)
+                flows.append(flow * (self.div_flow / 2**FINEST))
         height, width = features1[0].shape[-2:]
         flows.append(resize_flow(flows[-1], (height * 2**FINEST, width * 2**FINEST)))
         return flows

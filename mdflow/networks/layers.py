@@ -7,13 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.errors import InputError
-from mdflow.geometry import warp
+from mdflow.geometry import enlarge, warp
 from mdflow.kernels.shuffle import shuffle
 from mdflow.networks.convolution import Convolution
 
 HALF = (torch.bfloat16, torch.float16)
 PIXELS = (1, 2, 3)  # channels and pixels of each item of a batch
-ENLARGED = 2  # the size of the frames at which fine iterations look
 
 
 def convolution(
@@ -31,6 +30,21 @@ def halved(images: Tensor, stride: int) -> Tensor:
     """Images (B,C,H,W) at half of their size, sides rounded up to multiples of a network's stride."""
     size = [math.ceil(side / 2 / stride) * stride for side in images.shape[-2:]]
     return F.interpolate(images, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def scaled(images: Tensor, size: float, stride: int) -> Tensor:
+    """Images at so many times their size: enlarged, as they are, or `halved`."""
+    if size == 1:
+        return images
+    changed = halved(images, stride) if size < 1 else enlarge(images, size)
+    # As the images came: the first convolutions would keep another order of channels, and take twice as long.
+    return changed.contiguous(memory_format=torch.channels_last)
+
+
+def fine_stages(fine_iterations: int, finest_iterations: int) -> list[tuple[int, int]]:
+    """How many times their size the frames are looked at once more, and how many iterations then."""
+    stages = (2, fine_iterations), (4, finest_iterations)
+    return [(size, iterations) for size, iterations in stages if iterations]
 
 
 def rounded(x: Tensor) -> Tensor:

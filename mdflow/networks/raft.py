@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.errors import InputError
-from mdflow.geometry import coordinate_grid, enlarge, resize_flow
+from mdflow.geometry import coordinate_grid, resize_flow
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import check_choice, halved, subtract_mean
+from mdflow.networks.layers import check_choice, fine_stages, scaled, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, open_correlation
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
@@ -138,10 +138,10 @@ class RAFT(FlowNetwork):
 
     def stages(self) -> list[tuple[float, int]]:
         """How many times their size the frames are looked at, and how many iterations then, in this order."""
-        fine = self.fine_training or not self.training
-        fine_stages = [(2, self.fine_iterations), (4, self.finest_iterations)] if fine else []
-        stages = [(0.5, self.coarse_iterations), (1, self.iterations), *fine_stages]
-        return [(size, iterations) for size, iterations in stages if iterations]
+        coarse = [(0.5, self.coarse_iterations)] if self.coarse_iterations else []
+        fine = fine_stages(self.fine_iterations, self.finest_iterations)
+        without = self.training and not self.fine_training
+        return [*coarse, (1, self.iterations), *([] if without else fine)]
 
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """Each image's matching features and the image itself, for each of the stages.
@@ -152,7 +152,7 @@ class RAFT(FlowNetwork):
             image1, image2 = subtract_mean(image1, image2)
         else:
             image1, image2 = 2 * image1 - 1, 2 * image2 - 1
-        frames = [scaled(torch.cat([image1, image2]), size) for size, _ in self.stages()]
+        frames = [scaled(torch.cat([image1, image2]), size, FACTOR) for size, _ in self.stages()]
         pairs = [both.chunk(2) for images in frames for both in (self.features(images), images)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
@@ -240,15 +240,6 @@ class Refinement:
 
     def __call__(self, hidden: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         return self.update(hidden, self.terms, self.lookup(self.origin + flow), flow)
-
-
-def scaled(images: Tensor, size: float) -> Tensor:
-    """Images at so many times their size: half (sides rounded up to multiples of the stride), or enlarged."""
-    if size == 1:
-        return images
-    # Channels last, as the images come: or the first layers would run on maps that have them first, twice as long.
-    changed = halved(images, FACTOR) if size < 1 else enlarge(images, size)
-    return changed.contiguous(memory_format=torch.channels_last)
 
 
 class UncertaintyHead(nn.Module):
