@@ -3,17 +3,24 @@
 import torch
 from torch import Tensor
 
+from mdflow.kernels.native import call, panel
+
 torch.library.define("mdflow::shuffle", "(Tensor x, int groups) -> Tensor", tags=torch.Tag.needs_fixed_stride_order)
 
 
 def shuffle(x: Tensor, groups: int) -> Tensor:
-    """F.channel_shuffle of x (B,C,H,W), in half of its time on a CPU."""
+    """F.channel_shuffle of x (B,C,H,W), on a CPU in half of its time, in float32 with a kernel in less."""
     return torch.ops.mdflow.shuffle.default(x, groups)
 
 
 @torch.library.impl("mdflow::shuffle", "CompositeExplicitAutograd")
 def _shuffle(x: Tensor, groups: int) -> Tensor:
-    return x.movedim(1, -1).unflatten(-1, (groups, -1)).transpose(-1, -2).flatten(-2).contiguous().movedim(-1, 1)
+    if x.device.type != "cpu" or x.dtype != torch.float32 or panel() is None:
+        return x.movedim(1, -1).unflatten(-1, (groups, -1)).transpose(-1, -2).flatten(-2).contiguous().movedim(-1, 1)
+    x = x.contiguous(memory_format=torch.channels_last)
+    shuffled = torch.empty_like(x)
+    call("shuffle_channels", [x, shuffled], [x.numel() // x.shape[1], groups, x.shape[1] // groups])
+    return shuffled
 
 
 @torch.library.register_fake("mdflow::shuffle")

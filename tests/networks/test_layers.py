@@ -41,13 +41,14 @@ def test_joined_maps_keep_their_channels_in_a_row_and_last_in_memory():
         assert joined(one, two, three).equal(whole.bfloat16())
 
 
+@pytest.mark.parametrize("groups", [3, 2])
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.float16])
-def test_channels_are_shuffled_exactly_in_every_precision(kind):
+def test_channels_are_shuffled_exactly_in_every_precision(kind, groups):
     generator = torch.Generator().manual_seed(0)
     x, gradient = torch.randn(2, 2, 12, 3, 5, generator=generator).to(kind)
     results = []
     for shuffle in (shuffle_channels, F.channel_shuffle):
-        shuffled = shuffle(x.requires_grad_(), 3)
+        shuffled = shuffle(x.requires_grad_(), groups)
         results.append((shuffled, *torch.autograd.grad(shuffled, x, gradient)))
     for found, expected in zip(*results, strict=True):
         assert found.equal(expected)

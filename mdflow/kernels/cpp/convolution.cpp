@@ -54,12 +54,13 @@ static void convolve_tiles(const Shape &shape, const float *x, const float *weig
     constexpr int places = high * wide;
     const long inputs = shape.group_inputs(), outputs = shape.group_outputs(), width = rounded_up(outputs, PANEL);
     const long block = block_for(places * width * inputs);
+    const long value_step = apart(block * inputs), product_step = apart(block * width);  // from place to place
     const Floats nothing(inputs);
 #pragma omp parallel num_threads(threads)
     {
         static thread_local Floats kept_values, kept_products, kept_waste;
-        float *values = room(kept_values, places * block * inputs);
-        float *products = room(kept_products, places * block * width), *waste = room(kept_waste, outputs);
+        float *values = room(kept_values, places * value_step);
+        float *products = room(kept_products, places * product_step), *waste = room(kept_waste, outputs);
 #pragma omp for schedule(static) collapse(2)
         for (long start = 0; start < tiles.count; start += block)
             for (long group = 0; group < shape.groups; group++) {
@@ -67,17 +68,18 @@ static void convolve_tiles(const Shape &shape, const float *x, const float *weig
                 for (long tile = 0; tile < count; tile++) {
                     const float *pixels[places];
                     tiles.locate_inputs(start + tile, x + group * inputs, shape.inputs, nothing.data(), pixels);
-                    transform_tile<high, wide, false>(pixels, inputs, values + tile * inputs, block * inputs);
+                    transform_tile<high, wide, false>(pixels, inputs, values + tile * inputs, value_step);
                 }
                 const float *panel = weights + group * places * width * inputs;
                 for (long place = 0; place < places; place++)
                     for (long column = 0; column < width; column += PANEL, panel += PANEL * inputs)
-                        for (long tile = place * block; tile < place * block + count; tile += ROWS)
-                            multiply(values + tile * inputs, inputs, panel, products + tile * width + column, width);
+                        for (long tile = 0; tile < count; tile += ROWS)
+                            multiply(values + place * value_step + tile * inputs, inputs, panel,
+                                     products + place * product_step + tile * width + column, width);
                 for (long tile = 0; tile < count; tile++) {
                     float *pixels[places];
                     tiles.locate_outputs(start + tile, y + group * outputs, shape.outputs, waste, pixels);
-                    restore_tile<high, wide>(products + tile * width, block * width, bias + group * outputs, pixels,
+                    restore_tile<high, wide>(products + tile * width, product_step, bias + group * outputs, pixels,
                                              outputs);
                 }
             }

@@ -20,8 +20,8 @@ struct Shape {
 
 constexpr long rounded_up(long count, long step) { return (count + step - 1) / step * step; }
 
-// So many numbers from tile to tile that a channel's do not fall on few sets of the cache: an odd number of its lines
-// of 16 numbers.
+// So many numbers from one to the next that the same ones of each do not fall on few sets of the cache: an odd number of
+// its lines of 16 numbers.
 constexpr long apart(long count) { return (rounded_up(count, 16) / 16 | 1) * 16; }
 
 // Channels are taken LANES at once; the last ones overlap those before, so as to stay inside.

@@ -2,8 +2,8 @@
 
 #include "tiles.h"
 
-// Tiles that the gradient's sums take up at once.
-constexpr int block_for(int places) { return places == 1 ? 512 : 192; }
+// Tiles that the sums of the gradient take up at once: what one panel of them needs stays in the first cache.
+constexpr int block_for(int places) { return places == 1 ? 512 : 64; }
 
 // Where a weight is: the distance in memory from one output, and one input, to the next; whether taps run backwards.
 struct Weights {
@@ -105,9 +105,10 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
     const long inputs = shape.group_inputs(), outputs = shape.group_outputs();
     const long lines = rounded_up(inputs, ROWS), width = rounded_up(outputs, PANEL), planes = shape.groups * places;
     static thread_local Floats kept_values, kept_gradients, kept_sums;
-    const long value_step = apart(lines), gradient_step = apart(width);
-    float *values = room(kept_values, planes * block * value_step);
-    float *gradients = room(kept_gradients, planes * block * gradient_step);
+    const long value_step = apart(lines), gradient_step = apart(width);  // from tile to tile
+    const long value_plane = apart(block * value_step), gradient_plane = apart(block * gradient_step);
+    float *values = room(kept_values, planes * value_plane);
+    float *gradients = room(kept_gradients, planes * gradient_plane);
     const Floats nothing(std::max(inputs, outputs));
     float *sums = room(kept_sums, planes * lines * width);
 #pragma omp parallel num_threads(threads)
@@ -119,19 +120,20 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
                 for (long tile = 0; tile < count; tile++) {
                     const float *pixels[places];
                     tiles.locate_inputs(start + tile, x + group * inputs, shape.inputs, nothing.data(), pixels);
-                    const long first = group * places * block + tile;
-                    transform_tile<high, wide, false>(pixels, inputs, values + first * value_step, block * value_step);
+                    transform_tile<high, wide, false>(
+                        pixels, inputs, values + group * places * value_plane + tile * value_step, value_plane);
                     tiles.locate_outputs(start + tile, gradient + group * outputs, shape.outputs, nothing.data(),
                                          pixels);
-                    transform_tile<high, wide, true>(pixels, outputs, gradients + first * gradient_step,
-                                                     block * gradient_step);
+                    transform_tile<high, wide, true>(
+                        pixels, outputs, gradients + group * places * gradient_plane + tile * gradient_step,
+                        gradient_plane);
                 }
 #pragma omp for schedule(static) collapse(2)
             for (long plane = 0; plane < planes; plane++)
                 for (long column = 0; column < width; column += PANEL)
                     for (long line = 0; line < lines; line += ROWS)
-                        accumulate(values + plane * block * value_step + line, value_step,
-                                   gradients + plane * block * gradient_step + column, gradient_step, count, start > 0,
+                        accumulate(values + plane * value_plane + line, value_step,
+                                   gradients + plane * gradient_plane + column, gradient_step, count, start > 0,
                                    sums + (plane * lines + line) * width + column, width);
         }
 #pragma omp for schedule(static) collapse(2)
