@@ -10,13 +10,14 @@ from torch import Tensor
 from mdflow.errors import InputError
 from mdflow.kernels import HAS_TRITON
 from mdflow.kernels.banded_correlation import banded_correlation
+from mdflow.kernels.listed_correlation import has_listed_correlation, listed_correlation
 from mdflow.kernels.tiled_correlation import tiled_correlation
 
 Displacements = list[tuple[int, int]]
 
 # Backends that compute the whole square of displacements, of which the wanted ones are then taken.
 SQUARE_BACKENDS = {"tiled": tiled_correlation, "banded": banded_correlation}
-BACKENDS = ("plain", *SQUARE_BACKENDS, "triton")
+BACKENDS = ("plain", "listed", *SQUARE_BACKENDS, "triton")
 forced_backend: str | None = None  # set by `backend`
 
 
@@ -36,10 +37,12 @@ def local_correlation(
     has one of its own, unless `backend` names one; all give the same values to rounding.
     """
     displacements = displacements or square_displacements(radius)
-    name = forced_backend or usual_backend(features1.device)
+    name = forced_backend or usual_backend(features1)
     with torch.autocast(features1.device.type, enabled=False):  # half precision cannot hold the sums
         if name == "plain":
             return plain_correlation(features1, features2, radius, displacements)
+        if name == "listed":
+            return listed_correlation(features1, features2, displacements)
         if name == "triton":
             from mdflow.kernels.triton_correlation import triton_correlation  # not installed on every machine
 
@@ -53,13 +56,15 @@ def local_correlation(
     return everything.movedim(1, -1)[..., chosen].movedim(-1, 1)  # the channels stay last in memory
 
 
-def usual_backend(device: torch.device) -> str:
-    """The name of the fastest backend on a device, or of the one that exports."""
+def usual_backend(features: Tensor) -> str:
+    """The name of the fastest backend for features (B,C,H,W), or of the one that exports."""
     if torch.compiler.is_exporting():
         return "banded"
-    if device.type == "cuda" and HAS_TRITON:
+    if features.device.type == "cuda" and HAS_TRITON:
         return "triton"
-    return "tiled" if device.type == "cpu" else "plain"
+    if has_listed_correlation(features):
+        return "listed"
+    return "tiled" if features.device.type == "cpu" else "plain"
 
 
 @contextmanager

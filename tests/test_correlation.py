@@ -92,7 +92,7 @@ def test_a_backend_can_be_chosen_and_is_given_back():
         assert torch.equal(local_correlation(one, two, 2), plain(one, two, 2))
     assert torch.equal(banded, SQUARE_BACKENDS["banded"](one, two, 2))
     assert torch.equal(local_correlation(one, two, 2), usual)
-    with pytest.raises(InputError, match="no correlation backend 'cuda'; expected one of plain, tiled"), use("cuda"):
+    with pytest.raises(InputError, match="no correlation backend 'cuda'; expected one of plain, listed"), use("cuda"):
         pass
 
 

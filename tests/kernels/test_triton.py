@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -81,10 +82,10 @@ def test_without_triton_the_backend_says_so_and_is_not_the_usual_one(monkeypatch
     monkeypatch.setattr("mdflow.correlation.HAS_TRITON", False)
     with pytest.raises(InputError, match="needs Triton"), backend("triton"):
         pass
-    assert usual_backend(torch.device("cuda")) == "plain"
+    assert usual_backend(SimpleNamespace(device=torch.device("cuda"))) == "plain"
 
 
 def test_a_gpu_takes_triton_where_it_is(monkeypatch):
     monkeypatch.setattr("mdflow.correlation.HAS_TRITON", True)
-    assert usual_backend(torch.device("cuda")) == "triton"
-    assert usual_backend(torch.device("cpu")) == "tiled"
+    assert usual_backend(SimpleNamespace(device=torch.device("cuda"))) == "triton"
+    assert usual_backend(torch.empty(1, 3, 8, 8)) == "tiled"
