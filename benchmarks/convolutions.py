@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.timing import Ways, machine, print_times
 from mdflow.errors import InputError
-from mdflow.kernels.winograd import direct_convolutions, has_winograd
+from mdflow.kernels.native import panel, without_kernels
 from mdflow.networks.convolution import Convolution
 
 # What it is, inputs, outputs, kernel, groups, and its maps: batch, height, width.
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
-    if not has_winograd():
+    if panel() is None:
         raise InputError("There are no kernels for this processor, or no compiler; see docs/speed.md, Convolutions.")
     print(machine())
     for what, inputs, outputs, kernel, groups, maps in LAYERS:
@@ -55,7 +55,7 @@ def ways_of(layer: Convolution, maps: tuple[int, int, int]) -> dict[str, Ways]:
         torch.autograd.grad(layer(x), [x, *layer.parameters()], gradient)
 
     return {
-        end: {"direct": direct_convolutions()(way), "minimal filtering": way}
+        end: {"direct": without_kernels()(way), "minimal filtering": way}
         for end, way in ((", forward", forward), (", with gradients", learn))
     }
 

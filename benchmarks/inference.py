@@ -4,7 +4,7 @@ python -m benchmarks.inference [--runs 7] [--threads 2] [--compile] [--keep-page
 
 FastFlowNet against its release's formulation (its cost volume by spatial-correlation-sampler where that is installed,
 else by shifted products), RAFT with 12 iterations against torchvision's where that is installed. "differs" is the mean
-length of the difference from the float32 flow by direct convolutions on a pair of synthetic frames, as a share of the
+length of the difference from the float32 flow without kernels in C++ on a pair of synthetic frames, as a share of the
 mean flow.
 """
 
@@ -19,7 +19,7 @@ from benchmarks.timing import machine, print_times
 from mdflow import Predictor
 from mdflow.data.synthetic import Synthetic
 from mdflow.inference import PRECISIONS, image_tensor
-from mdflow.kernels.winograd import direct_convolutions
+from mdflow.kernels.native import without_kernels
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 from mdflow.system.memory import keep_pages
@@ -27,7 +27,7 @@ from mdflow.system.processor import has_bfloat16
 from teachers import load
 
 SIZE = (448, 1024)
-DIRECT = "mdflow float32, direct convolutions"
+PLAIN = "mdflow float32, without kernels"
 
 
 def main() -> None:
@@ -65,8 +65,8 @@ def main() -> None:
     signed = [2 * image - 1 for image in images]
     first = {"torchvision": torch.no_grad()(lambda: theirs(*signed, num_flow_updates=12))}
     measure("RAFT, 12 iterations, random weights", first, create("raft"), images, arguments.runs)
-    on_demand = create("raft", correlation="on_demand")
-    measure("RAFT, correlation on demand", first, on_demand, images, arguments.runs)
+    all_pairs = create("raft", correlation="all_pairs")
+    measure("RAFT, costs of all pairs", first, all_pairs, images, arguments.runs)
 
 
 def measure(
@@ -77,7 +77,7 @@ def measure(
     runs: int,
     compile: bool = False,
 ) -> None:
-    """The network's own ways beside the first, and how far each is from float32 by direct convolutions."""
+    """The network's own ways beside the first, and how far each is from float32 without kernels."""
     precisions = [name for name in PRECISIONS if name == "float32" or has_bfloat16(torch.device("cpu"))]
     kinds = list(itertools.product(precisions, (False, True) if compile else (False,)))
     predictors = {
@@ -85,10 +85,10 @@ def measure(
         for precision, kept in kinds
     }
     ways = first | {name: (lambda predict=predict: predict(*images)) for name, predict in predictors.items()}
-    ways[DIRECT] = direct_convolutions()(lambda: predictors["mdflow float32"](*images))
+    ways[PLAIN] = without_kernels()(lambda: predictors["mdflow float32"](*images))
     print_times(title, ways, runs, next(iter(first)))
-    flows = {name: ways[name]() for name in (*predictors, DIRECT)}
-    exact = flows[DIRECT]
+    flows = {name: ways[name]() for name in (*predictors, PLAIN)}
+    exact = flows[PLAIN]
     for name, flow in flows.items():
         difference = (flow - exact).norm(dim=1).mean() / exact.norm(dim=1).mean()
         print(f"{name}: differs by {100 * float(difference):.4f} %")

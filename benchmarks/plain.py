@@ -10,7 +10,7 @@ from torch import Tensor
 from mdflow.correlation import Displacements, plain_correlation
 from mdflow.data.batches import Batch
 from mdflow.geometry import inside_frame, resize_flow, warp
-from mdflow.kernels.winograd import direct_convolutions
+from mdflow.kernels.native import without_kernels
 from mdflow.losses import gray255, inside_border, masked_mean, robust, smoothness
 from mdflow.networks.network import FlowNetwork
 
@@ -32,10 +32,10 @@ def sampler_correlation(features1: Tensor, features2: Tensor, radius: int, displ
 
 
 def released_forward(network: FlowNetwork, correlate: Callable = sampler_correlation) -> Callable:
-    """A pyramid network's forward pass as released: channels first, all flows, one direction, convolved directly."""
+    """A pyramid network's forward pass as released: channels first, all flows, one direction, no kernels in C++."""
 
     def forward(image1: Tensor, image2: Tensor) -> list[Tensor]:
-        with patch("mdflow.networks.fastflownet.local_correlation", correlate), direct_convolutions():
+        with patch("mdflow.networks.fastflownet.local_correlation", correlate), without_kernels():
             return network.estimate(*network.encode(image1, image2))
 
     return forward

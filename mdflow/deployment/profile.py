@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mdflow.correlation import backend
 from mdflow.fitting import Size
-from mdflow.kernels.winograd import direct_convolutions
+from mdflow.kernels.native import without_kernels
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
 
@@ -54,7 +54,7 @@ def count_by_module(compute: Callable[[], object]) -> dict[str, dict[str, int]]:
     """The same by module (class name and path; "Global" is all) and by kind of operation."""
     # The plain local correlation takes the mean of a product over the channels; no other mean comes near its size.
     counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.mean: count_mean})
-    with torch.no_grad(), backend("plain"), direct_convolutions(), counter:
+    with torch.no_grad(), backend("plain"), without_kernels(), counter:
         compute()
     counts = counter.get_flop_counts()
     return {name: {str(kind): count // 2 for kind, count in kinds.items()} for name, kinds in counts.items()}

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ from torch import Tensor
 SOURCES = Path(__file__).with_name("cpp")
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}  # by what PyTorch finds of the processor
 known_panel: int | None = None  # set by `panel`
+allowed = True  # set by `without_kernels`
 OPTIONS = ["-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
 
 
@@ -52,6 +55,17 @@ def compile_library(command: list[str], sources: list[str], library: Path) -> No
         made.replace(library)
 
 
+@contextmanager
+def without_kernels() -> Iterator[None]:
+    """Within, everything is computed by PyTorch's own operations."""
+    global allowed
+    before, allowed = allowed, False
+    try:
+        yield
+    finally:
+        allowed = before
+
+
 def panel() -> int | None:
     """Numbers that the kernels sum at once, in two registers of the processor; None where there are no kernels.
 
@@ -61,7 +75,7 @@ def panel() -> int | None:
     if known_panel is None and not torch.compiler.is_compiling():
         library = native_library()
         known_panel = library and library.panel()
-    return known_panel
+    return known_panel if allowed else None
 
 
 def call(function: str, tensors: list[Tensor], sizes: list[int], *flags: int | float) -> None:

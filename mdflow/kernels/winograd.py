@@ -5,9 +5,6 @@ the same way, since PyTorch has it on one thread at half the rate. The results d
 those of a direct convolution, about twice as much as those do from float64. The kernels are in cpp.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -16,7 +13,6 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from mdflow.kernels.native import call, panel
 
 PLACES = {(3, 3): 36, (5, 1): 8, (1, 5): 8, (1, 1): 1}  # products of a tile, by kernel
-allowed = True  # set by `direct_convolutions`
 # The transformed weights of each tensor of weights, by direction, with the version of the weights that they are of.
 transformed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
@@ -27,22 +23,6 @@ torch.library.define(
     tags=torch.Tag.needs_fixed_stride_order,  # or the compiler would hand over channels first, which costs a copy
 )
 torch.library.define("mdflow::winograd_gradient", "(Tensor x, Tensor gradient, Tensor weight, int groups) -> Tensor")
-
-
-@contextmanager
-def direct_convolutions() -> Iterator[None]:
-    """Within, every convolution is PyTorch's own."""
-    global allowed
-    before, allowed = allowed, False
-    try:
-        yield
-    finally:
-        allowed = before
-
-
-def has_winograd() -> bool:
-    """Whether convolutions can be had so on this machine, and may."""
-    return allowed and panel() is not None
 
 
 def winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned: bool = False) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mdflow.kernels.native import panel
-from mdflow.kernels.winograd import PLACES, WinogradConvolution, has_winograd, winograd
+from mdflow.kernels.winograd import PLACES, WinogradConvolution, winograd
 
 
 class Convolution(nn.Conv2d):
@@ -30,4 +30,5 @@ class Convolution(nn.Conv2d):
         same = self.padding == tuple(side // 2 for side in self.kernel_size) and self.padding_mode == "zeros"
         if not same or self.kernel_size not in PLACES or self.stride != (1, 1) or self.dilation != (1, 1):
             return False
-        return has_winograd() and min(self.in_channels, self.out_channels) // self.groups >= panel() // 2
+        width = panel()
+        return width is not None and min(self.in_channels, self.out_channels) // self.groups >= width // 2

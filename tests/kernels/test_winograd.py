@@ -5,14 +5,8 @@ import torch
 import torch.nn.functional as F
 
 from mdflow.kernels import native
-from mdflow.kernels.native import SOURCES
-from mdflow.kernels.winograd import (
-    WinogradConvolution,
-    direct_convolutions,
-    has_winograd,
-    transformed,
-    winograd,
-)
+from mdflow.kernels.native import SOURCES, panel, without_kernels
+from mdflow.kernels.winograd import WinogradConvolution, transformed, winograd
 from mdflow.networks.convolution import Convolution
 
 # Inputs and outputs off every multiple; sizes off the tiles, one smaller than a tile; groups.
@@ -25,7 +19,7 @@ CASES = [
     ((1, 1), 40, 35, (13, 18), 1),
     ((1, 1), 33, 80, (29, 18), 1),
 ]
-needs_kernels = pytest.mark.skipif(not has_winograd(), reason="no kernels for this processor, or no compiler")
+needs_kernels = pytest.mark.skipif(panel() is None, reason="no kernels for this processor, or no compiler")
 
 
 def convolution_of(kernel, inputs, outputs, groups):
@@ -98,7 +92,7 @@ def test_weights_are_transformed_once_and_anew_when_they_change():
 @needs_kernels
 def test_a_frozen_layer_passes_gradients_on():
     layer, x = convolution_of((3, 3), 16, 16, 1).requires_grad_(False), torch.randn(1, 16, 8, 8).requires_grad_()
-    with direct_convolutions():
+    with without_kernels():
         expected = torch.autograd.grad(layer(x).square().sum(), x)[0]
     torch.testing.assert_close(torch.autograd.grad(layer(x).square().sum(), x)[0], expected, rtol=1e-4, atol=1e-4)
 
@@ -124,7 +118,7 @@ def test_what_the_kernels_cannot_do_is_left_to_pytorch(options, channels):
 def test_other_precisions_and_the_switch_are_left_to_pytorch():
     layer, x = convolution_of((3, 3), 32, 32, 1), torch.randn(1, 32, 16, 16)
     assert "Winograd" in type(layer(x).grad_fn).__name__
-    with direct_convolutions():
+    with without_kernels():
         assert "Winograd" not in type(layer(x).grad_fn).__name__
     with torch.autocast("cpu", torch.bfloat16):
         assert layer(x).dtype == torch.bfloat16
@@ -157,7 +151,7 @@ def test_the_other_width_of_registers_gives_the_same(other_registers):
 
 def test_the_gradient_of_a_gradient_is_refused():
     x, weight = torch.randn(1, 16, 8, 8).requires_grad_(), torch.randn(16, 16, 3, 3).requires_grad_()
-    if not has_winograd():
+    if panel() is None:
         pytest.skip("no kernels for this processor, or no compiler")
     y = WinogradConvolution.apply(x, weight, None, 1)
     (first,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
