@@ -17,6 +17,7 @@ from mdflow.networks.layers import (
     normalize_features,
     rounded,
     scaled,
+    scaled_frames,
     shuffle_channels,
     start_as_bilinear,
     start_near_zero,
@@ -67,7 +68,7 @@ class FastFlowNet(FlowNetwork):
     smaller frames first, each time of half the size (0 as published), so that the coarsest decoder starts from motion
     of twice the reach. `fine_iterations`: as often the finest decoder goes on from the flow on the frames enlarged to
     twice the size, so at 1/2 of the frame (0 as published); `finest_iterations`: then to four times, so at each pixel.
-    In evaluation alone, since it learns as much without.
+    In evaluation alone, since it learns as much without, and only if the enlarged frames have up to 8 million pixels.
     """
 
     stride = 64
@@ -118,7 +119,8 @@ class FastFlowNet(FlowNetwork):
         for _ in range(self.coarse_passes):
             smaller = scaled(smaller, 0.5, self.stride)
             levels += self.pyramid(smaller)
-        levels += [self.finest_features(scaled(images, size, self.stride)) for size, _ in self.fine_stages()]
+        frames = scaled_frames(images, [size for size, _ in self.fine_stages()], self.stride)
+        levels += [self.finest_features(enlarged) for enlarged in frames]
         halves = [level.chunk(2) for level in levels]
         return [half[0] for half in halves], [half[1] for half in halves]
 
@@ -152,7 +154,8 @@ class FastFlowNet(FlowNetwork):
             if number:
                 # In units of div_flow pixels of larger frames, as the maps before these are.
                 start = 2 ** (COARSEST - FINEST) * resize_flow(flow, features1[maps.start - 1].shape[-2:])
-        stages, reached = self.fine_stages(), 1
+        stages = self.fine_stages()[: len(features1) - LEVELS * (self.coarse_passes + 1)]
+        reached = 1
         for number, (size, iterations) in enumerate(stages, -len(stages)):
             while reached < size:
                 # A flow is as many times larger on larger frames.

@@ -1,6 +1,7 @@
 """Blocks that several networks share."""
 
 import math
+from collections.abc import Iterable
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,7 @@ from mdflow.kernels.shuffle import shuffle
 from mdflow.networks.convolution import Convolution
 
 HALF = (torch.bfloat16, torch.float16)
+LARGEST = 2**23  # pixels of an enlarged frame; the maps of larger ones would take tens of gigabytes
 PIXELS = (1, 2, 3)  # channels and pixels of each item of a batch
 
 
@@ -39,6 +41,12 @@ def scaled(images: Tensor, size: float, stride: int) -> Tensor:
     changed = halved(images, stride) if size < 1 else enlarge(images, size)
     # As the images came: the first convolutions would keep another order of channels, and take twice as long.
     return changed.contiguous(memory_format=torch.channels_last)
+
+
+def scaled_frames(images: Tensor, sizes: Iterable[float], stride: int) -> list[Tensor]:
+    """Images (B,3,H,W) at each of the sizes, the largest last; those that would be too large are left out."""
+    pixels = images.shape[-2] * images.shape[-1]
+    return [scaled(images, size, stride) for size in sizes if size <= 1 or size**2 * pixels <= LARGEST]
 
 
 def fine_stages(fine_iterations: int, finest_iterations: int) -> list[tuple[int, int]]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid, resize_flow
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import check_choice, fine_stages, scaled, subtract_mean
+from mdflow.networks.layers import check_choice, fine_stages, scaled_frames, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, open_correlation
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
@@ -84,8 +84,8 @@ class RAFT(FlowNetwork):
     the others start from motion of twice the reach, seen in twice the surroundings; MS-RAFT (Jahedi et al., ICIP 2022)
     does so with features of several levels. `fine_iterations`: as many more on the frames enlarged to twice the size,
     from the flow so far (0 as published): small motion becomes as exact as at 1/4 of the frame; `finest_iterations`:
-    then at four times. Training goes without these two unless `fine_training`: an iteration takes four and sixteen
-    times the work of the others.
+    then at four times. Frames whose enlarged ones had more than 8 million pixels go without; so does training, unless
+    `fine_training`: these iterations take four and sixteen times the work of the others.
     """
 
     stride = FACTOR
@@ -152,7 +152,7 @@ class RAFT(FlowNetwork):
             image1, image2 = subtract_mean(image1, image2)
         else:
             image1, image2 = 2 * image1 - 1, 2 * image2 - 1
-        frames = [scaled(torch.cat([image1, image2]), size, FACTOR) for size, _ in self.stages()]
+        frames = scaled_frames(torch.cat([image1, image2]), [size for size, _ in self.stages()], FACTOR)
         pairs = [both.chunk(2) for images in frames for both in (self.features(images), images)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
@@ -193,7 +193,7 @@ class RAFT(FlowNetwork):
     def iterate(self, features1: Features, features2: Features) -> Iterator[tuple[Tensor, Tensor]]:
         """Flow (B,2,h,w) and hidden state after each iteration: 1/8 of the size of each stage's frames."""
         start = state = None
-        for number, (_, iterations) in enumerate(self.stages()):
+        for number, (_, iterations) in enumerate(self.stages()[: len(features1) // 2]):
             maps = slice(2 * number, 2 * number + 2)
             if state is not None:
                 start = self.upsampled(*state, features1[maps][0].shape[-2:])

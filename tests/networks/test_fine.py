@@ -62,3 +62,17 @@ def test_training_goes_without_unless_asked_for():
 def test_fewer_than_none_are_refused(name):
     with pytest.raises(InputError, match=r"none or more.* fine"):
         create(name, fine_iterations=-1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_frames_that_would_be_too_large_are_not_enlarged(name, monkeypatch):
+    network = create(name, fine_iterations=1, finest_iterations=1).eval()
+    images = torch.rand(2, 1, 3, 128, 192)
+    with torch.no_grad():
+        counts = []
+        for largest in (16 * 128 * 192, 16 * 128 * 192 - 1, 4 * 128 * 192 - 1):
+            monkeypatch.setattr("mdflow.networks.layers.LARGEST", largest)
+            flows = network(*images)
+            assert flows[-1].shape == (1, 2, 128, 192)
+            counts.append(len(flows))
+    assert counts == [counts[0], counts[0] - 1, counts[0] - 2]
