@@ -13,13 +13,10 @@ Norm = Callable[[int], nn.Module]
 
 
 class InstanceNorm(nn.Module):
-    """nn.InstanceNorm2d, but on a CPU it keeps channels_last: an image's statistics are a batch of one's."""
+    """nn.InstanceNorm2d, but a single image's channels stay last: its statistics are those of a batch of one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
-            return F.instance_norm(x)
-        normalised = [F.batch_norm(item, None, None, training=True) for item in x.split(1)]
-        return normalised[0] if len(normalised) == 1 else torch.cat(normalised)
+        return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
 
 
 NORMS: dict[str, Norm] = {
@@ -90,9 +87,12 @@ class ResidualEncoder(nn.Module):
             inputs = width
         self.layer1, self.layer2, self.layer3 = stages
         self.conv2 = Convolution(inputs, outputs, 1)
+        self.by_image = norm == "instance"
         self.apply(initialize)
 
     def forward(self, image: Tensor) -> Tensor:
+        if self.by_image and image.device.type == "cpu" and len(image) > 1:
+            return torch.cat([self(one) for one in image.split(1)])
         x = F.relu_(self.norm1(self.conv1(image)))
         return self.conv2(self.layer3(self.layer2(self.layer1(x))))
 
