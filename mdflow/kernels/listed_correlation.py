@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mdflow.errors import InputError
-from mdflow.kernels.native import call, panel
+from mdflow.kernels.native import call, channels_last, panel
 
 PIECE = 32  # channels that the kernels take at once
 
@@ -71,11 +71,6 @@ def new_gradients(
 def listed_steps(displacements: tuple[int, ...]) -> Tensor:
     """The displacements as the kernels read them."""
     return torch.tensor(displacements, dtype=torch.int64)
-
-
-def channels_last(maps: Tensor) -> Tensor:
-    """The maps, their channels last in memory."""
-    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def sizes_of(features1: Tensor, displacements: list[int]) -> list[int]:

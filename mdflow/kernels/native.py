@@ -78,6 +78,11 @@ def panel() -> int | None:
     return known_panel if allowed else None
 
 
+def channels_last(maps: Tensor) -> Tensor:
+    """The maps, their channels last in memory."""
+    return maps.contiguous(memory_format=torch.channels_last)
+
+
 def call(function: str, tensors: list[Tensor], sizes: list[int], *flags: int | float) -> None:
     """A function of the library, on as many threads as PyTorch takes; flags that are numbers of C's type float too."""
     pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]

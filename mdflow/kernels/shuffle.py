@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mdflow.kernels.native import call, panel
+from mdflow.kernels.native import call, channels_last, panel
 
 torch.library.define("mdflow::shuffle", "(Tensor x, int groups) -> Tensor", tags=torch.Tag.needs_fixed_stride_order)
 
@@ -17,7 +17,7 @@ def shuffle(x: Tensor, groups: int) -> Tensor:
 def _shuffle(x: Tensor, groups: int) -> Tensor:
     if x.device.type != "cpu" or x.dtype != torch.float32 or panel() is None:
         return x.movedim(1, -1).unflatten(-1, (groups, -1)).transpose(-1, -2).flatten(-2).contiguous().movedim(-1, 1)
-    x = x.contiguous(memory_format=torch.channels_last)
+    x = channels_last(x)
     shuffled = torch.empty_like(x)
     call("shuffle_channels", [x, shuffled], [x.numel() // x.shape[1], groups, x.shape[1] // groups])
     return shuffled

@@ -6,7 +6,7 @@ Faster than a look into the costs of all pairs, for memory in O(H·W). The kerne
 import torch
 from torch import Tensor
 
-from mdflow.kernels.native import call, panel
+from mdflow.kernels.native import call, channels_last, panel
 
 PIECE = 32  # channels that the kernels take at once
 WIDEST = 8  # the largest radius
@@ -71,11 +71,6 @@ def new_gradients(
 ) -> list[Tensor]:
     """Room for the gradients of features1 and of the levels."""
     return [torch.empty_like(maps, memory_format=torch.channels_last) for maps in (features1, *levels)]
-
-
-def channels_last(maps: Tensor) -> Tensor:
-    """The maps, their channels last in memory."""
-    return maps.contiguous(memory_format=torch.channels_last)
 
 
 def sizes_of(features1: Tensor, level: Tensor, radius: int, costs: Tensor) -> list[int]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from mdflow.kernels.native import call, panel
+from mdflow.kernels.native import call, channels_last, panel
 
 PLACES = {(3, 3): 36, (5, 1): 8, (1, 5): 8, (1, 1): 1}  # products of a tile, by kernel
 # The transformed weights of each tensor of weights, by direction, with the version of the weights that they are of.
@@ -36,7 +36,7 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned
 
 @torch.library.impl("mdflow::winograd", "cpu")
 def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned: bool) -> Tensor:
-    x, y = x.contiguous(memory_format=torch.channels_last), new_outputs(x, weight, bias, groups, turned)
+    x, y = channels_last(x), new_outputs(x, weight, bias, groups, turned)
     values = transformed_weights(weight, groups, turned)
     bias = x.new_zeros(y.shape[1]) if bias is None else bias
     call("convolve", [x, values, bias, y], [len(x), *x.shape[2:], x.shape[1], y.shape[1], groups], *weight.shape[2:])
@@ -81,7 +81,7 @@ def weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor, groups: int) ->
 
 @torch.library.impl("mdflow::winograd_gradient", "cpu")
 def _winograd_gradient(x: Tensor, gradient: Tensor, weight: Tensor, groups: int) -> Tensor:
-    x, gradient = (maps.contiguous(memory_format=torch.channels_last) for maps in (x, gradient))
+    x, gradient = channels_last(x), channels_last(gradient)
     result = new_gradient(x, gradient, weight, groups)
     sizes = [len(x), *x.shape[2:], x.shape[1], len(weight), groups]
     call("weight_gradient", [x, gradient, result], sizes, *weight.shape[2:])
