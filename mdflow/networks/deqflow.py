@@ -96,6 +96,8 @@ class DEQFlow(FlowNetwork):
         self.solver, self.stop = solver, Stop(iterations, tolerance, relative)
         self.points = [(index + 1) * iterations // corrections for index in range(corrections)]
         self.gradient, self.gradient_steps, self.damping = gradient, gradient_steps, damping
+        # The kernel for windows has no gradient of their places.
+        correlation = "all_pairs" if flow_gradient and correlation == "fastest" else correlation
         self.flow_gradient, self.correlation = flow_gradient, correlation
         self.hidden = SIZES[size].hidden
         self.features = ResidualEncoder(SIZES[size].features, "instance")

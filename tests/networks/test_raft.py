@@ -70,6 +70,11 @@ def test_where_the_flow_has_a_gradient_so_have_the_costs():
     torch.testing.assert_close(pairs, demand, rtol=1e-3, atol=1e-3)
 
 
+def test_where_the_flow_has_a_gradient_the_fastest_costs_are_all_pairs():
+    assert create("deqflow", size="tiny", flow_gradient=True).correlation == "all_pairs"
+    assert create("deqflow", size="tiny").correlation == "fastest"
+
+
 def test_many_pairs_are_never_computed(monkeypatch):
     monkeypatch.setattr(raft_correlation, "has_windows", lambda features, radius: False)
     few, many = torch.empty(1, 32, 32, 64), torch.empty(1, 32, 64, 64)
