@@ -13,7 +13,7 @@ from mdflow.kernels.shuffle import shuffle
 from mdflow.networks.convolution import Convolution
 
 HALF = (torch.bfloat16, torch.float16)
-LARGEST = 2**23  # pixels of an enlarged frame; the maps of larger ones would take tens of gigabytes
+LARGEST = 2**23  # pixels of an enlarged frame; the maps of larger ones would take ten gigabytes and more
 PIXELS = (1, 2, 3)  # channels and pixels of each item of a batch
 
 
