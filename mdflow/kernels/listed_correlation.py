@@ -6,9 +6,7 @@ import torch
 from torch import Tensor
 
 from mdflow.errors import InputError
-from mdflow.kernels.native import call, channels_last, panel
-
-PIECE = 32  # channels that the kernels take at once
+from mdflow.kernels.native import PIECE, call, channels_last, panel
 
 torch.library.define("mdflow::correlate_listed", "(Tensor features1, Tensor features2, int[] displacements) -> Tensor")
 torch.library.define(

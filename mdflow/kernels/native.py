@@ -20,6 +20,7 @@ SOURCES = Path(__file__).with_name("cpp")
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}  # by what PyTorch finds of the processor
 known_panel: int | None = None  # set by `panel`
 allowed = True  # set by `without_kernels`
+PIECE = 32  # channels that the kernels of costs take at once
 OPTIONS = ["-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
 
 

@@ -6,9 +6,8 @@ Faster than a look into the costs of all pairs, for memory in O(H·W). The kerne
 import torch
 from torch import Tensor
 
-from mdflow.kernels.native import call, channels_last, panel
+from mdflow.kernels.native import PIECE, call, channels_last, panel
 
-PIECE = 32  # channels that the kernels take at once
 WIDEST = 8  # the largest radius
 
 torch.library.define("mdflow::windows", "(Tensor features1, Tensor[] levels, Tensor points, int radius) -> Tensor")

@@ -80,8 +80,8 @@ class FastFlowNet(FlowNetwork):
         super().__init__()
         if min(coarse_passes, fine_iterations, finest_iterations) < 0:
             raise InputError(
-                "The network needs none or more coarse passes and fine and finest iterations, got "
-                f"{coarse_passes}, {fine_iterations} and {finest_iterations}."
+                "The network needs none or more fine and finest iterations and coarse passes, got "
+                f"{fine_iterations}, {finest_iterations} and {coarse_passes}."
             )
         self.normalize, self.coarse_passes = normalize, coarse_passes
         self.fine_iterations, self.finest_iterations = fine_iterations, finest_iterations

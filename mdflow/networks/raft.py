@@ -111,10 +111,10 @@ class RAFT(FlowNetwork):
         check_choice("size", size, SIZES)
         check_choice("preprocessing", preprocessing, PREPROCESSING)
         check_choice("correlation", correlation, CORRELATIONS)
-        others = coarse_iterations, fine_iterations, finest_iterations
+        others = fine_iterations, finest_iterations, coarse_iterations
         if iterations < 1 or min(others) < 0:
             raise InputError(
-                "The network needs at least one iteration and none or more coarse, fine and finest ones, got "
+                "The network needs at least one iteration and none or more fine, finest and coarse ones, got "
                 f"{iterations} and {', '.join(map(str, others))}."
             )
         parts = SIZES[size]
@@ -123,7 +123,7 @@ class RAFT(FlowNetwork):
         check_choice("border", border, BORDERS)
         self.hidden, self.radius = parts.hidden, parts.radius
         self.iterations, self.fine_training = iterations, fine_training
-        self.coarse_iterations, self.fine_iterations, self.finest_iterations = others
+        self.fine_iterations, self.finest_iterations, self.coarse_iterations = others
         motion = parts.motion(LEVELS * (2 * self.radius + 1) ** 2)
         self.features = parts.encoder(parts.features, "instance")
         self.context = parts.encoder(self.hidden + parts.context, context_norm)

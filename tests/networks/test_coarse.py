@@ -90,5 +90,5 @@ def test_training_has_them_too(name):
 
 @pytest.mark.parametrize("name", OPTION)
 def test_fewer_than_none_are_refused(name):
-    with pytest.raises(InputError, match=r"none or more .*coarse"):
+    with pytest.raises(InputError, match=r"none or more .* coarse"):
         create(name, **{OPTION[name]: -1})

@@ -7,8 +7,6 @@
 
 #include "lanes.h"
 
-constexpr long PIECE = 32;  // channels of a sum at once
-
 struct Maps {
     long batch, height, width, channels, count;  // of displacements
     const long *displacements;                   // (dy, dx) of each

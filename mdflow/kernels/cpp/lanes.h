@@ -10,6 +10,8 @@ constexpr int LANES = 16;
 constexpr int LANES = 8;
 #endif
 
+constexpr int PIECE = 32;  // channels that the gradients of costs take at once, on every processor
+
 typedef float Lanes __attribute__((vector_size(LANES * sizeof(float))));
 typedef float LooseLanes __attribute__((vector_size(LANES * sizeof(float)), aligned(4), may_alias));
 

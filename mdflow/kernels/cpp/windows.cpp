@@ -9,7 +9,6 @@
 
 constexpr int WIDEST = 2 * 8 + 2;             // pixels of image 2 across, of the widest window
 constexpr int LARGEST = 2 * WIDEST * WIDEST;  // pixels of the largest box
-constexpr int PIECE = 32;                     // channels that a gradient takes at once
 
 struct Sizes {
     long batch, height, width, height2, width2, channels;  // maps of image 1, and of image 2
