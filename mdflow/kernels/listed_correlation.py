@@ -8,7 +8,11 @@ from torch import Tensor
 from mdflow.errors import InputError
 from mdflow.kernels.native import PIECE, call, channels_last, panel
 
-torch.library.define("mdflow::correlate_listed", "(Tensor features1, Tensor features2, int[] displacements) -> Tensor")
+torch.library.define(
+    "mdflow::correlate_listed",
+    "(Tensor features1, Tensor features2, int[] displacements) -> Tensor",
+    tags=torch.Tag.needs_fixed_stride_order,
+)
 torch.library.define(
     "mdflow::correlate_listed_backward",
     "(Tensor gradient, Tensor features1, Tensor features2, int[] displacements) -> (Tensor, Tensor)",
@@ -29,7 +33,8 @@ def listed_correlation(features1: Tensor, features2: Tensor, displacements: list
             f"channels, got {features1.shape[1]} in {features1.dtype}; take another backend."
         )
     listed = [step for displacement in displacements for step in displacement]
-    return torch.ops.mdflow.correlate_listed.default(features1.float(), features2.float(), listed).movedim(-1, 1)
+    maps = [channels_last(features.float()) for features in (features1, features2)]
+    return torch.ops.mdflow.correlate_listed.default(*maps, listed).movedim(-1, 1)
 
 
 @torch.library.impl("mdflow::correlate_listed", "cpu")

@@ -18,7 +18,9 @@ from torch import Tensor
 
 SOURCES = Path(__file__).with_name("cpp")
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}  # by what PyTorch finds of the processor
+MATRIX_FLAGS = ["-mavx512bw", "-mavx512vl", "-mavx512bf16", "-mamx-tile", "-mamx-bf16"]  # and with a matrix unit
 known_panel: int | None = None  # set by `panel`
+known_unit = False  # set by `panel` too
 allowed = True  # set by `without_kernels`
 PIECE = 32  # channels that the kernels of costs take at once
 OPTIONS = ["-O3", "-std=c++17", "-fopenmp", "-shared", "-fPIC"]
@@ -34,7 +36,8 @@ def native_library(folder: Path = SOURCES) -> ctypes.CDLL | None:
     compiler, flags = shutil.which(os.environ.get("CXX", "g++")), FLAGS.get(torch.backends.cpu.get_cpu_capability())
     if compiler is None or flags is None or platform.system() != "Linux":
         return None
-    command, files = [compiler, *OPTIONS, *flags], sorted(folder.iterdir())
+    matrix = MATRIX_FLAGS if torch.cpu._is_amx_tile_supported() and torch.cpu._init_amx() else []
+    command, files = [compiler, *OPTIONS, *flags, *matrix], sorted(folder.iterdir())
     key = hashlib.sha256(b"".join(file.read_bytes() for file in files) + " ".join(command).encode()).hexdigest()[:16]
     library = Path.home() / ".cache" / "mdflow" / "native" / f"{folder.name}-{key}.so"
     try:
@@ -72,11 +75,16 @@ def panel() -> int | None:
 
     The compiler cannot load a library: what it compiles after a first call from elsewhere has the kernels.
     """
-    global known_panel
+    global known_panel, known_unit
     if known_panel is None and not torch.compiler.is_compiling():
         library = native_library()
-        known_panel = library and library.panel()
+        known_panel, known_unit = library and library.panel(), bool(library and library.has_matrix_unit())
     return known_panel if allowed else None
+
+
+def has_matrix_unit() -> bool:
+    """Whether there are kernels for the matrix unit of this processor."""
+    return panel() is not None and known_unit
 
 
 def channels_last(maps: Tensor) -> Tensor:
@@ -84,8 +92,8 @@ def channels_last(maps: Tensor) -> Tensor:
     return maps.contiguous(memory_format=torch.channels_last)
 
 
-def call(function: str, tensors: list[Tensor], sizes: list[int], *flags: int | float) -> None:
+def call(function: str, tensors: list[Tensor | None], sizes: list[int], *flags: int | float) -> None:
     """A function of the library, on as many threads as PyTorch takes; flags that are numbers of C's type float too."""
-    pointers = [ctypes.c_void_p(tensor.data_ptr()) for tensor in tensors]
+    pointers = [ctypes.c_void_p(None if tensor is None else tensor.data_ptr()) for tensor in tensors]
     flags = [ctypes.c_float(flag) if isinstance(flag, float) else flag for flag in flags]
     getattr(native_library(), function)(*pointers, *map(ctypes.c_long, sizes), *flags, torch.get_num_threads())

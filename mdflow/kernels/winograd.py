@@ -8,13 +8,11 @@ those of a direct convolution, about twice as much as those do from float64. The
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.utils.weak import WeakTensorKeyDictionary
 
+from mdflow.kernels.kept import once
 from mdflow.kernels.native import call, channels_last, panel
 
 PLACES = {(3, 3): 36, (5, 1): 8, (1, 5): 8, (1, 1): 1}  # products of a tile, by kernel
-# The transformed weights of each tensor of weights, by direction, with the version of the weights that they are of.
-transformed: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 # Operators, so that what only follows shapes (the compiler, the count of operations) never looks at the memory.
 torch.library.define(
@@ -37,7 +35,7 @@ def winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned
 @torch.library.impl("mdflow::winograd", "cpu")
 def _winograd(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, turned: bool) -> Tensor:
     x, y = channels_last(x), new_outputs(x, weight, bias, groups, turned)
-    values = transformed_weights(weight, groups, turned)
+    values = once(weight, turned, lambda: transform_weights(weight, groups, turned))
     bias = x.new_zeros(y.shape[1]) if bias is None else bias
     call("convolve", [x, values, bias, y], [len(x), *x.shape[2:], x.shape[1], y.shape[1], groups], *weight.shape[2:])
     return y
@@ -50,20 +48,8 @@ def new_outputs(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, tur
     return torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
 
 
-def transformed_weights(weight: Tensor, groups: int, turned: bool) -> Tensor:
-    """The weights at the places of their lines: (groups, places, panels of outputs, inputs, outputs of a panel).
-
-    Made once for each version of the weights: for all iterations of a step, for all frames without training.
-    """
-    kept = transformed.setdefault(weight, {})
-    version = weight._version
-    if kept.get(turned, (None,))[0] != version:
-        kept[turned] = version, transform_weights(weight, groups, turned)
-    return kept[turned][1]
-
-
 def transform_weights(weight: Tensor, groups: int, turned: bool) -> Tensor:
-    """`transformed_weights`, made anew."""
+    """The weights at the places of their lines: (groups, places, panels of outputs, inputs, outputs of a panel)."""
     inputs, outputs = weight.shape[1], len(weight) // groups
     if turned:
         inputs, outputs = outputs, inputs

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from mdflow.correlation import local_correlation
 from mdflow.errors import InputError
 from mdflow.geometry import resize_flow, warp
+from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import (
+    chained,
     convolution,
     fine_stages,
     initialize,
@@ -18,7 +20,6 @@ from mdflow.networks.layers import (
     rounded,
     scaled,
     scaled_frames,
-    shuffle_channels,
     start_as_bilinear,
     start_near_zero,
     subtract_mean,
@@ -51,13 +52,11 @@ class ShuffleDecoder(nn.Module):
         self.conv4 = convolution(96, 96, groups=groups)
         self.conv5 = convolution(96, 64)
         self.conv6 = convolution(64, 32)
-        self.conv7 = nn.Conv2d(32, 2, 3, padding=1)
+        self.conv7 = Convolution(32, 2, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.conv1(x)
-        for layer in (self.conv2, self.conv3, self.conv4):
-            x = shuffle_channels(layer(x), self.groups)
-        return self.conv7(self.conv6(self.conv5(x)))
+        layers = self.conv1, self.conv2, self.conv3, self.conv4, self.conv5, self.conv6, self.conv7
+        return chained(x, *layers, parts=(1, self.groups, self.groups, self.groups, 1, 1, 1))
 
 
 class FastFlowNet(FlowNetwork):
@@ -127,7 +126,7 @@ class FastFlowNet(FlowNetwork):
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Features of centred images at levels 2 to 6."""
         levels = [self.finest_features(images)]
-        levels.append(self.pconv3_3(self.pconv3_2(self.pconv3_1(levels[0]))))
+        levels.append(chained(levels[0], self.pconv3_1, self.pconv3_2, self.pconv3_3))
         while len(levels) < LEVELS:
             levels.append(F.avg_pool2d(levels[-1], 2))
         return levels
@@ -138,8 +137,8 @@ class FastFlowNet(FlowNetwork):
 
     def finest_features(self, images: Tensor) -> Tensor:
         """Features at 1/4 of centred images."""
-        x = self.pconv1_2(self.pconv1_1(rounded(images)))
-        return self.pconv2_3(self.pconv2_2(self.pconv2_1(x)))
+        layers = self.pconv1_1, self.pconv1_2, self.pconv2_1, self.pconv2_2, self.pconv2_3
+        return chained(rounded(images), *layers)
 
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:
         """Flows at 1/64, 1/32, 1/16, 1/8, 1/4, of fine iterations at 1/2, of finest at 1/1, and full resolution.
@@ -193,5 +192,5 @@ class FastFlowNet(FlowNetwork):
         cost = local_correlation(matched1, matched2, RADIUS, DISPLACEMENTS)
         cost = F.leaky_relu(cost, 0.1)
         decoder = getattr(self, f"decoder{level}")
-        flow = decoder(joined(cost, getattr(self, f"rconv{level}")(feature1), start)).float()
+        flow = decoder(joined(cost, chained(feature1, getattr(self, f"rconv{level}")), start)).float()
         return flow if upsampled is None else flow + upsampled

@@ -1,7 +1,7 @@
 """Blocks that several networks share."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import enlarge, warp
+from mdflow.kernels.half import convolve_chain
 from mdflow.kernels.shuffle import shuffle
-from mdflow.networks.convolution import Convolution
+from mdflow.networks.convolution import Convolution, link, takes_half
 
 HALF = (torch.bfloat16, torch.float16)
 LARGEST = 2**23  # pixels of an enlarged frame; the maps of larger ones would take ten gigabytes and more
@@ -26,6 +27,22 @@ def convolution(
         Convolution(inputs, outputs, kernel, stride, padding, dilation, groups),
         nn.LeakyReLU(0.1, inplace=True),
     )
+
+
+def chained(x: Tensor, *layers: nn.Module, parts: Sequence[int] = ()) -> Tensor:
+    """Layers one after the other, single convolutions and those of `convolution`, at one go where a kernel can.
+
+    Behind each of them the channels are shuffled by so many of `parts`, if those are given.
+    """
+    parts = parts or (1,) * len(layers)
+    pairs = [tuple(layer) if isinstance(layer, nn.Sequential) else (layer, None) for layer in layers]
+    if all(takes_half(layer, x) for layer, _ in pairs):
+        slopes = [activation.negative_slope if activation else 1.0 for _, activation in pairs]
+        links = [link(layer, slope, part) for (layer, _), slope, part in zip(pairs, slopes, parts, strict=True)]
+        return convolve_chain(x.bfloat16(), links)
+    for layer, part in zip(layers, parts, strict=True):
+        x = shuffle_channels(layer(x), part)
+    return x
 
 
 def halved(images: Tensor, stride: int) -> Tensor:
@@ -74,6 +91,8 @@ def shuffle_channels(x: Tensor, groups: int) -> Tensor:
 
     In half precision a product with a permutation, which is exact too and takes two thirds of the time.
     """
+    if groups == 1:
+        return x
     if torch.compiler.is_exporting():
         return F.channel_shuffle(x, groups)
     if x.dtype not in HALF:

@@ -2,24 +2,27 @@ import pytest
 import torch
 
 from mdflow.kernels import native
-from mdflow.kernels.winograd import transformed
+from mdflow.kernels.kept import made
 
 
 @pytest.fixture
 def other_registers(monkeypatch, tmp_path):
-    """The kernels for the other width of registers.
+    """The kernels for the other width of registers, and without a matrix unit.
 
     A processor with AVX-512 takes 16 numbers at once; the same sources are compiled so, for this one to imitate.
     """
     capability = torch.backends.cpu.get_cpu_capability()
     wide = ["-D__AVX512F__"] if capability == "AVX2" else ["-mno-avx512f", "-U__AVX512F__"]
     monkeypatch.setitem(native.FLAGS, capability, [*native.FLAGS[capability], *wide])
+    monkeypatch.setattr(native, "MATRIX_FLAGS", [])
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr(native, "known_panel", None)
+    monkeypatch.setattr(native, "known_unit", False)
     native.native_library.cache_clear()
-    transformed.clear()
+    made.clear()
     assert native.panel() == (32 if capability == "AVX2" else 16)
+    assert not native.has_matrix_unit()
     yield
     monkeypatch.undo()
     native.native_library.cache_clear()
-    transformed.clear()
+    made.clear()

@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from mdflow.kernels import native
+from mdflow.kernels.kept import made
 from mdflow.kernels.native import SOURCES, panel, without_kernels
-from mdflow.kernels.winograd import WinogradConvolution, transformed, winograd
+from mdflow.kernels.winograd import WinogradConvolution, winograd
 from mdflow.networks.convolution import Convolution
 
 # Inputs and outputs off every multiple; sizes off the tiles, one smaller than a tile; groups.
@@ -82,9 +83,9 @@ def test_weights_are_transformed_once_and_anew_when_they_change():
     layer, x = convolution_of((3, 3), 16, 16, 1), torch.randn(1, 16, 8, 8)
     with torch.no_grad():
         first = layer(x)
-        kept = transformed[layer.weight][False][1]
+        kept = made[layer.weight][False][1]
         layer(x)
-        assert transformed[layer.weight][False][1] is kept
+        assert made[layer.weight][False][1] is kept
         layer.weight.mul_(2)
         torch.testing.assert_close(layer(x) - layer.bias[:, None, None], 2 * (first - layer.bias[:, None, None]))
 
