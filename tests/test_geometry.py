@@ -119,7 +119,9 @@ def test_resizing_keeps_where_a_linear_flow_points():
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_enlarging_by_a_whole_factor_is_bilinear_interpolation(factor):
+@pytest.mark.parametrize("compiling", [False, True])
+def test_enlarging_by_a_whole_factor_is_bilinear_interpolation(factor, compiling, monkeypatch):
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: compiling)
     image = torch.randn(2, 2, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     expected = F.interpolate(image, scale_factor=factor, mode="bilinear", align_corners=False)
     torch.testing.assert_close(enlarge(image, factor), expected, atol=1e-12, rtol=0)

@@ -80,7 +80,7 @@ class ResidualEncoder(nn.Module):
         if norm not in NORMS:
             raise InputError(f"Unknown normalisation '{norm}'; choose from {', '.join(NORMS)}.")
         make_norm = NORMS[norm]
-        self.conv1, self.norm1 = nn.Conv2d(3, widths[0], 7, 2, 3), make_norm(widths[0])
+        self.conv1, self.norm1 = Convolution(3, widths[0], 7, 2, 3), make_norm(widths[0])
         stages, inputs = [], widths[0]
         for width, stride in zip(widths, (1, 2, 2), strict=True):
             stages.append(nn.Sequential(block(inputs, width, stride, make_norm), block(width, width, 1, make_norm)))

@@ -26,7 +26,7 @@ class MotionEncoder(nn.Module):
             Convolution(a, b, kernel, padding=kernel // 2)
             for (a, b), kernel in zip(pairwise((costs, *cost_widths)), (1, 3), strict=False)
         )
-        self.flow1 = nn.Conv2d(2, flow_widths[0], 7, padding=3)
+        self.flow1 = Convolution(2, flow_widths[0], 7, padding=3)
         self.flow2 = Convolution(flow_widths[0], flow_widths[1], 3, padding=1)
         self.joint = Convolution(cost_widths[-1] + flow_widths[1], outputs - 2, 3, padding=1)
 
@@ -92,7 +92,7 @@ class UpdateBlock(nn.Module):
         inputs = 2 * motion.outputs if aggregate else motion.outputs
         self.grus = nn.ModuleList(ConvGRU(hidden, inputs, context, kernel) for kernel in kernels)
         self.flow = nn.Sequential(
-            Convolution(hidden, head, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(head, 2, 3, padding=1)
+            Convolution(hidden, head, 3, padding=1), nn.ReLU(inplace=True), Convolution(head, 2, 3, padding=1)
         )
 
     def prepare(self, context: Tensor) -> ContextTerms:
