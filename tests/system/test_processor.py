@@ -13,11 +13,19 @@ def test_a_gpu_computes_in_bfloat16():
 
 
 @pytest.mark.parametrize(
-    ("onednn", "supported", "precision"), [(True, True, "bfloat16"), (True, False, "float32"), (False, True, "float32")]
+    ("onednn", "supported", "unit", "precision"),
+    [
+        (True, True, True, "bfloat16"),
+        (True, True, False, "float32"),
+        (True, False, True, "float32"),
+        (False, True, True, "float32"),
+    ],
 )
-def test_a_processor_does_where_onednn_has_kernels_for_it(monkeypatch, onednn, supported, precision):
+def test_a_processor_is_fastest_so_where_it_has_a_unit_for_it(monkeypatch, onednn, supported, unit, precision):
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: onednn)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    monkeypatch.setattr(processor, "has_matrix_unit", lambda: unit)
+    assert processor.has_bfloat16(CPU) == (onednn and supported)
     assert processor.fastest_precision(CPU) == precision
 
 
