@@ -3,9 +3,8 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <vector>
 
-#include "lanes.h"
+#include "tiles.h"
 
 struct Maps {
     long batch, height, width, channels, count;  // of displacements
@@ -31,16 +30,104 @@ struct Maps {
     }
 };
 
-// Inner products of a query with LANES pixels.
-static inline Lanes products(const float *query, const float *const *pixels, long channels)
-{
-    Lanes sums[LANES] = {};
-    for (long channel = 0; channel < channels; channel += LANES) {
-        Lanes values = load(query + channel);
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) sums[i] += values * load(pixels[i] + channel);
+constexpr int BLOCKS = 2;          // registers of pixels that are multiplied at once
+constexpr int FEW = LANES / 2;     // with as many displacements: their addresses stay in registers too
+
+// The rows of a map around one of them, channel by channel, with zeros around.
+class Planes {
+    const Maps &maps;
+    const float *map;
+    const long rows;
+    std::vector<long> held;
+    float *memory, *nothing;
+
+  public:
+    const long line;  // from channel to channel
+
+    Planes(const Maps &maps, const float *map, Floats &kept, long rows)
+        : maps(maps),
+          map(map),
+          rows(rows),
+          held(rows, -1),
+          line(apart(maps.width + 2 * maps.reach + BLOCKS * LANES))
+    {
+        const long size = maps.channels * line;
+        memory = room(kept, (rows + 1) * size);
+        nothing = memory + rows * size;
+        std::fill_n(memory, (rows + 1) * size, 0.0f);
     }
-    return summed(sums);
+
+    // The first pixel of row y of an image, in its first channel.
+    const float *row(long image, long y)
+    {
+        if (y < 0 || y >= maps.height) return nothing + maps.reach;
+        const long number = image * maps.height + y, place = y % rows;
+        float *start = memory + place * maps.channels * line + maps.reach;
+        if (held[place] != number) spread(map + number * maps.width * maps.channels, start);
+        held[place] = number;
+        return start;
+    }
+
+  private:
+    void spread(const float *from, float *to)
+    {
+        long x = 0;
+        for (; x + LANES <= maps.width; x += LANES)
+            for (long channel = 0; channel < maps.channels; channel += LANES) {
+                Lanes block[LANES];
+                for (int i = 0; i < LANES; i++) block[i] = load(from + (x + i) * maps.channels + channel);
+                transpose(block);
+                for (int i = 0; i < LANES; i++) store(to + (channel + i) * line + x, block[i]);
+            }
+        for (; x < maps.width; x++)
+            for (long channel = 0; channel < maps.channels; channel++)
+                to[channel * line + x] = from[x * maps.channels + channel];
+    }
+};
+
+// Sums of the products of BLOCKS registers of pixels with those at FEW displacements, LANES from block to block.
+static inline void multiply(const float *pixels, const float *const *displaced, long channels, long line, Lanes *found)
+{
+    const float *others[FEW];
+    for (int i = 0; i < FEW; i++) others[i] = displaced[i];
+    Lanes sums[BLOCKS][FEW] = {};
+    for (long channel = 0; channel < channels; channel++) {
+        const float *own = pixels + channel * line;
+#pragma GCC unroll 2
+        for (int block = 0; block < BLOCKS; block++) {
+            const Lanes values = load(own + block * LANES);
+#pragma GCC unroll 8
+            for (int i = 0; i < FEW; i++) sums[block][i] += values * load(others[i] + channel * line + block * LANES);
+        }
+    }
+    for (int block = 0; block < BLOCKS; block++) std::copy_n(sums[block], FEW, found + block * LANES);
+}
+
+// A row of costs: `displaced` is where the first pixel's partner is for each displacement, up to a multiple of LANES.
+static void correlate_row(const Maps &maps, const float *pixels, const std::vector<const float *> &displaced, long line,
+                          float *costs)
+{
+    const long count = maps.count;
+    const float *others[LANES];
+    float rest[LANES];
+    for (long x = 0; x < maps.width; x += BLOCKS * LANES)
+        for (long k = 0; k < count; k += LANES) {
+            Lanes found[BLOCKS * LANES] = {};
+            for (int i = 0; i < LANES; i++) others[i] = displaced[k + i] + x;
+            for (int i = 0; i < std::min<long>(LANES, count - k); i += FEW)
+                multiply(pixels + x, others + i, maps.channels, line, found + i);
+            for (int block = 0; block < BLOCKS; block++) transpose(found + block * LANES);
+            float *to = costs + x * count + k;
+            for (long i = 0; i < std::min<long>(BLOCKS * LANES, maps.width - x); i++, to += count) {
+                const Lanes means = found[i] * (1.0f / maps.channels);
+                if (count - k >= LANES) {
+                    store(to, means);
+                } else {
+                    store(rest, means);
+                    std::copy_n(rest, count - k, to);
+                }
+            }
+        }
 }
 
 // costs (pixels, count): mean products of maps (batch, height, width, channels).
@@ -48,19 +135,19 @@ extern "C" void correlate(const float *features1, const float *features2, const 
                           long batch, long height, long width, long channels, long count, int threads)
 {
     const Maps maps(batch, height, width, channels, count, displacements);
-    const std::vector<float> nothing(channels);
 #pragma omp parallel num_threads(threads)
     {
-        std::vector<const float *> pixels(count + LANES);
-        std::vector<float> found(count + LANES);
+        static thread_local Floats kept1, kept2;
+        Planes planes1(maps, features1, kept1, 1), planes2(maps, features2, kept2, 2 * maps.reach + 1);
+        std::vector<const float *> others(rounded_up(count, LANES));
 #pragma omp for schedule(static)
-        for (long pixel = 0; pixel < batch * height * width; pixel++) {
-            std::fill(pixels.begin(), pixels.end(), nothing.data());
-            maps.around(pixel, 1, [&](long k, long other) { pixels[k] = features2 + other * channels; });
-            for (long k = 0; k < count; k += LANES)
-                store(found.data() + k, products(features1 + pixel * channels, pixels.data() + k, channels) *
-                                            (1.0f / channels));
-            std::copy_n(found.data(), count, costs + pixel * count);
+        for (long row = 0; row < batch * height; row++) {
+            const long image = row / height, y = row % height;
+            const float *pixels = planes1.row(image, y);
+            std::fill(others.begin(), others.end(), planes2.row(image, -1));
+            for (long k = 0; k < count; k++)
+                others[k] = planes2.row(image, y + displacements[2 * k]) + displacements[2 * k + 1];
+            correlate_row(maps, pixels, others, planes1.line, costs + row * width * count);
         }
     }
 }
