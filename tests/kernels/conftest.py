@@ -1,8 +1,26 @@
+from contextlib import contextmanager
+
 import pytest
 import torch
 
 from mdflow.kernels import native
 from mdflow.kernels.kept import made
+
+
+@pytest.fixture
+def on_threads():
+    """A block in which PyTorch has so many threads."""
+
+    @contextmanager
+    def block(count):
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
+
+    return block
 
 
 @pytest.fixture

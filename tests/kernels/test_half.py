@@ -55,7 +55,7 @@ def test_link_is_convolution(link, size):
 
 @needs_kernels
 @pytest.mark.parametrize("threads", [1, 2])
-def test_chain_is_its_links(threads):
+def test_chain_is_its_links(threads, on_threads):
     """Of different kernels, strides and shuffles, on as many threads, each with rows of its own."""
     torch.manual_seed(1)
     x = torch.randn(2, 3, 75, 70).bfloat16()
@@ -67,12 +67,8 @@ def test_chain_is_its_links(threads):
         (64, 2, (3, 3), 2, (1, 1), 1, 1.0, 1),
     ]
     links = [random_link(*kind) for kind in kinds]
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with on_threads(threads):
         found = convolve_chain(x, links)
-    finally:
-        torch.set_num_threads(before)
     one_by_one = x
     for link in links:
         one_by_one = convolve_chain(one_by_one, [link])

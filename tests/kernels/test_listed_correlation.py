@@ -37,15 +37,11 @@ def test_costs_and_gradients_are_those_of_float64(channels, size, displacements)
 
 @needs_kernels
 @pytest.mark.parametrize("threads", [1, 3])
-def test_threads_share_the_pixels(threads):
+def test_threads_share_the_pixels(threads, on_threads):
     maps = torch.randn(2, 1, 32, 9, 14, generator=torch.Generator().manual_seed(0)).requires_grad_().unbind()
-    before = torch.get_num_threads()
     alone = results(local_correlation, maps, DISPLACEMENTS)
-    torch.set_num_threads(threads)
-    try:
+    with on_threads(threads):
         shared = results(local_correlation, maps, DISPLACEMENTS)
-    finally:
-        torch.set_num_threads(before)
     assert all(a.equal(b) for a, b in zip(alone, shared, strict=True))
 
 

@@ -70,16 +70,12 @@ def test_a_match_that_is_nowhere_spoils_its_own_costs_alone():
 @needs_kernels
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("batch", [1, 2])
-def test_threads_share_the_images_and_the_channels(threads, batch):
+def test_threads_share_the_images_and_the_channels(threads, batch, on_threads):
     maps, points = maps_and_points(96, (9, 13))
     maps, points = [one[:batch].detach().requires_grad_() for one in maps], points[:batch]
     one_thread = results(ours, maps, points, 3)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with on_threads(threads):
         found = results(ours, maps, points, 3)
-    finally:
-        torch.set_num_threads(before)
     assert all(a.equal(b) for a, b in zip(found, one_thread, strict=True))
 
 

@@ -65,15 +65,10 @@ def test_blocks_of_many_tiles_add_up():
 
 @needs_kernels
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_threads_share_the_tiles(threads):
+def test_threads_share_the_tiles(threads, on_threads):
     layer, x = convolution_of((3, 3), 24, 40, 1), torch.randn(2, 24, 33, 47)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.no_grad():
-            found = layer(x)
-    finally:
-        torch.set_num_threads(before)
+    with on_threads(threads), torch.no_grad():
+        found = layer(x)
     expected = F.conv2d(x.double(), layer.weight.double(), layer.bias.double(), padding=1)
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
 
