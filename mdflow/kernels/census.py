@@ -1,8 +1,13 @@
-"""The soft census distance, forward and backward, without ever holding its maps in memory."""
+"""The soft census distance, forward and backward, without ever holding its maps in memory.
+
+On a CPU in float32 a kernel takes all of it (cpp/census.cpp), else PyTorch offset by offset.
+"""
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from mdflow.kernels.native import call, panel
 
 SOFTNESS = 0.81  # of a gray-level step, in 0..255 units squared (DDFlow)
 TOLERANCE = 0.1  # of a difference of two soft steps, squared
@@ -35,6 +40,11 @@ class CensusDistance(torch.autograd.Function):
     def forward(context, gray1: Tensor, gray2: Tensor, radius: int) -> Tensor:
         context.save_for_backward(gray1, gray2)
         context.radius = radius
+        if has_kernel(gray1):
+            gray1, gray2 = gray1.contiguous(), gray2.contiguous()
+            distance = torch.empty_like(gray1)
+            call("census_distance", [gray1, gray2, distance], sizes_of(gray1, radius), SOFTNESS, TOLERANCE)
+            return distance
         distance = torch.zeros_like(gray1)
         for one, other, total in zip(gray1[:, 0], gray2[:, 0], distance[:, 0], strict=True):
             for offset in half_window(radius):
@@ -48,11 +58,36 @@ class CensusDistance(torch.autograd.Function):
     @once_differentiable
     def backward(context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         gray1, gray2 = context.saved_tensors
+        if has_kernel(gray1):
+            return *kernel_gradients(gray1, gray2, gradient, context.radius, context.needs_input_grad), None
         gradients = [torch.zeros_like(gray1) if needed else None for needed in context.needs_input_grad[:2]]
         for index in range(len(gray1)):
             found = [None if whole is None else whole[index, 0] for whole in gradients]
             add_gradients(gray1[index, 0], gray2[index, 0], gradient[index, 0], context.radius, found)
         return gradients[0], gradients[1], None
+
+
+def has_kernel(gray: Tensor) -> bool:
+    """Whether images like this have one."""
+    return gray.device.type == "cpu" and gray.dtype == torch.float32 and panel() is not None
+
+
+def sizes_of(gray: Tensor, radius: int) -> list[int]:
+    """What the kernel is told of images (B,1,H,W)."""
+    return [len(gray), *gray.shape[2:], radius]
+
+
+def kernel_gradients(
+    gray1: Tensor, gray2: Tensor, gradient: Tensor, radius: int, needed: tuple[bool, ...]
+) -> tuple[Tensor | None, Tensor | None]:
+    """The gradients that are needed, by the kernel; the distance is the same both ways round."""
+    if not needed[0]:
+        second, first = kernel_gradients(gray2, gray1, gradient, radius, needed[1::-1])
+        return first, second
+    gray1, gray2, gradient = gray1.contiguous(), gray2.contiguous(), gradient.contiguous()
+    found = torch.empty_like(gray1), torch.empty_like(gray2) if needed[1] else None
+    call("census_gradients", [gray1, gray2, gradient, *found], sizes_of(gray1, radius), SOFTNESS, TOLERANCE)
+    return found
 
 
 def add_gradients(one: Tensor, other: Tensor, gradient: Tensor, radius: int, gradients: list[Tensor | None]) -> None:
