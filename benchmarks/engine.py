@@ -1,6 +1,6 @@
 """Correlation and census against plain formulations, by turns in one process.
 
-python -m benchmarks.engine [--runs 7] [--threads 2] [--only WAY]
+python -m benchmarks.engine [--runs 7] [--threads 2] [--only WAY] [--keep-pages]
 
 The plain twins are what public ports run: shifted products with autograd's backward, and the census by unfold.
 spatial-correlation-sampler comes first where it is installed (docs/speed.md says how, without CUDA).
@@ -18,6 +18,7 @@ from benchmarks.timing import machine, print_peaks, print_times, run_alone
 from mdflow.correlation import local_correlation, plain_correlation, square_displacements
 from mdflow.losses import census, robust
 from mdflow.networks.fastflownet import RADIUS
+from mdflow.system.memory import keep_pages
 
 SHAPES = ((1, 32, 112, 256), (1, 64, 56, 128), (8, 32, 48, 64))
 Operation = Callable[[Tensor, Tensor], Tensor]
@@ -33,7 +34,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--only", metavar="WAY")
+    parser.add_argument("--keep-pages", action="store_true", help="freed memory is kept, but for the peaks")
     arguments = parser.parse_args()
+    if arguments.keep_pages:
+        keep_pages()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
     # The features are made by the way that wants them: an idle process has none.
