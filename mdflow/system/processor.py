@@ -25,8 +25,8 @@ def require_bfloat16(device: torch.device) -> None:
 
 
 def has_matrix_unit() -> bool:
-    """Whether this processor multiplies matrices of bfloat16 in a unit for that (AMX)."""
-    return torch.cpu._is_amx_tile_supported()
+    """Whether this processor multiplies matrices of bfloat16 in a unit for that (AMX), and the system lets us."""
+    return torch.cpu._init_amx()
 
 
 def fastest_precision(device: torch.device) -> str:
