@@ -4,7 +4,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from mdflow.networks import create
-from mdflow.networks.layers import joined, normalize_features, shuffle_channels, subtract_mean, warp_inside
+from mdflow.networks.convolution import Convolution
+from mdflow.networks.layers import (
+    chained,
+    convolution,
+    joined,
+    normalize_features,
+    shuffle_channels,
+    subtract_mean,
+    warp_inside,
+)
 
 
 def test_normalised_features_of_a_pair_have_zero_mean_and_unit_deviation():
@@ -77,3 +86,20 @@ def test_the_compiler_takes_a_network_in_one_piece(name, half):
     network = torch.compile(create(name).eval(), backend="eager", fullgraph=True)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
         assert network(*torch.rand(2, 1, 3, 64, 128), last_only=True)[-1].shape == (1, 2, 64, 128)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_chained_layers_are_the_layers_in_turn(half):
+    """With their LeakyReLU, shuffled where that is asked for; in half precision by whatever the processor has."""
+    torch.manual_seed(0)
+    x = torch.randn(1, 3, 20, 36)
+    layers = [convolution(3, 96, stride=2), convolution(96, 96, groups=3), Convolution(96, 2, 3, padding=1)]
+    layers[0][1].negative_slope = 0.3
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+        found = chained(x, *layers, parts=(1, 3, 1))
+        first = F.leaky_relu(F.conv2d(x, layers[0][0].weight, layers[0][0].bias, 2, 1), 0.3)
+        second = F.leaky_relu(F.conv2d(first, layers[1][0].weight, layers[1][0].bias, 1, 1, 1, 3), 0.1)
+        expected = F.conv2d(F.channel_shuffle(second, 3), layers[2].weight, layers[2].bias, 1, 1)
+    tolerance = 0.02 if half else 1e-5
+    torch.testing.assert_close(found.float(), expected.float(), rtol=tolerance, atol=tolerance)
+    assert found.dtype == (torch.bfloat16 if half else torch.float32)
