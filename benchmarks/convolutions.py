@@ -1,6 +1,6 @@
 """Convolutions by minimal filtering against PyTorch's direct ones, float32 on a CPU, by turns in one process.
 
-python -m benchmarks.convolutions [--runs 15] [--threads 1]
+python -m benchmarks.convolutions [--runs 15] [--threads 1] [--keep-pages]
 
 The shapes are those of RAFT and FastFlowNet for frames of 448×1024; gradients are those of inputs, weights and biases.
 """
@@ -9,7 +9,7 @@ import argparse
 
 import torch
 
-from benchmarks.timing import Ways, machine, print_times
+from benchmarks.timing import Ways, add_options, machine, prepare, print_times
 from mdflow.errors import InputError
 from mdflow.kernels.native import panel, without_kernels
 from mdflow.networks.convolution import Convolution
@@ -29,11 +29,9 @@ LAYERS = (
 def main() -> None:
     """Print two tables a layer."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_options(parser, runs=15)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    prepare(arguments)
     if panel() is None:
         raise InputError("There are no kernels for this processor, or no compiler; see docs/speed.md, Convolutions.")
     print(machine())

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.plain import SAMPLER, census_by_unfold, sampler_correlation, spatial_correlation_sample
-from benchmarks.timing import machine, print_peaks, print_times, run_alone
+from benchmarks.timing import add_options, machine, prepare, print_peaks, print_times, run_alone
 from mdflow.correlation import local_correlation, plain_correlation, square_displacements
 from mdflow.losses import census, robust
 from mdflow.networks.fastflownet import RADIUS
-from mdflow.system.memory import keep_pages
 
 SHAPES = ((1, 32, 112, 256), (1, 64, 56, 128), (8, 32, 48, 64))
 Operation = Callable[[Tensor, Tensor], Tensor]
@@ -31,15 +30,10 @@ CENSUSES: dict[str, Operation] = {
 def main() -> None:
     """Print one table a shape, or run one way of the first shape once and print the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_options(parser, runs=7)
     parser.add_argument("--only", metavar="WAY")
-    parser.add_argument("--keep-pages", action="store_true", help="freed memory is kept, but for the peaks")
     arguments = parser.parse_args()
-    if arguments.keep_pages:
-        keep_pages()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    prepare(arguments)
     # The features are made by the way that wants them: an idle process has none.
     learning = {name: lambda way=way: learn(way, random_features(SHAPES[0])) for name, way in correlations().items()}
     if arguments.only:

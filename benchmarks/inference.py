@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.plain import SAMPLER, released_forward
-from benchmarks.timing import machine, print_times
+from benchmarks.timing import add_options, machine, prepare, print_times
 from mdflow import Predictor
 from mdflow.data.synthetic import Synthetic
 from mdflow.inference import PRECISIONS, image_tensor
 from mdflow.kernels.native import without_kernels
 from mdflow.networks import create
 from mdflow.networks.network import FlowNetwork
-from mdflow.system.memory import keep_pages
 from mdflow.system.processor import has_bfloat16
 from teachers import load
 
@@ -33,17 +32,12 @@ PLAIN = "mdflow float32, without kernels"
 def main() -> None:
     """Print one table a network."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_options(parser, runs=7)
     parser.add_argument(
         "--compile", action="store_true", help="FastFlowNet also through torch.compile: minutes, the first time"
     )
-    parser.add_argument("--keep-pages", action="store_true", help="freed memory is kept, as the commands have it")
     arguments = parser.parse_args()
-    if arguments.keep_pages:
-        keep_pages()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    prepare(arguments)
     print(machine())
     sample = Synthetic(length=1, size=SIZE, motion=(8, 8))[0]
     images = image_tensor(sample.image1), image_tensor(sample.image2)

@@ -1,5 +1,6 @@
 """What the timings share: ways that take turns, so that a noisy machine slows all of them alike."""
 
+import argparse
 import os
 import platform
 import statistics
@@ -12,8 +13,26 @@ from pathlib import Path
 import torch
 
 from mdflow.reports.tables import text_table
+from mdflow.system.memory import keep_pages
 
 Ways = dict[str, Callable[[], object]]
+
+
+def add_options(parser: argparse.ArgumentParser, runs: int) -> None:
+    """What every timing on a CPU can be told."""
+    parser.add_argument("--runs", type=int, default=runs)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--keep-pages", action="store_true", help="freed memory is kept, as the commands have it, but for the peaks"
+    )
+
+
+def prepare(arguments: argparse.Namespace) -> None:
+    """Memory and threads as the options say, and one seed."""
+    if arguments.keep_pages:
+        keep_pages()
+    torch.set_num_threads(arguments.threads)
+    torch.manual_seed(0)
 
 
 def machine() -> str:

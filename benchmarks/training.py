@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.plain import plain_loss, plain_terms, ternary_loss
-from benchmarks.timing import Ways, machine, print_peaks, print_times, run_alone
+from benchmarks.timing import Ways, add_options, machine, prepare, print_peaks, print_times, run_alone
 from mdflow.config import PretrainConfig, UnsupervisedConfig
 from mdflow.data.batches import Batch, Cached, batches
 from mdflow.data.synthetic import Synthetic
 from mdflow.networks import create
 from mdflow.pretrain import pretrain_step
 from mdflow.settings import build
-from mdflow.system.memory import keep_pages
 from mdflow.system.processor import has_bfloat16
 from mdflow.training import precision, to_device, update
 from mdflow.unsupervised import Crops, unsupervised_loss
@@ -34,15 +33,10 @@ CONFIG = build(PretrainConfig, precision="bfloat16", batch_size=4, augment__crop
 def main() -> None:
     """Print the tables, or run one way of the loss once and print the peak memory."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    add_options(parser, runs=5)
     parser.add_argument("--only", metavar="WAY")
-    parser.add_argument("--keep-pages", action="store_true", help="freed memory is kept, but for the peaks")
     arguments = parser.parse_args()
-    if arguments.keep_pages:
-        keep_pages()
-    torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
+    prepare(arguments)
     losses = loss_ways()
     if arguments.only:
         run_alone(arguments.only, losses)

@@ -6,21 +6,6 @@
 
 #include "lanes.h"
 
-struct Census {
-    long height, width, radius;
-    float softness, tolerance;
-
-    // The pairs of rows `first` to `last` of all images, and of those above that reach into them: `pairs` gets the numbers
-    // of both rows, which of them are to be added to, and the step across from one to the other.
-    template <typename Pairs> void visit(long first, long last, Pairs pairs) const
-    {
-        for (long row = std::max(0l, first - radius); row < last; row++)
-            for (long dy = 0; dy <= radius && row % height + dy < height; dy++)
-                for (long dx = dy ? -radius : 1; dx <= radius && row + dy >= first; dx++)
-                    if (std::abs(dx) < width) pairs(row, row + dy, row >= first, row + dy < last, dx);
-    }
-};
-
 // The first `count` of LANES numbers, zeros behind them.
 static inline Lanes load_some(const float *from, long count)
 {
@@ -57,6 +42,41 @@ struct Step {
     Lanes soft() const { return difference * scale; }
 };
 
+// Up to LANES pairs of pixels: where both ends begin, which ends are to be added to, and the step between them in each image.
+struct Pairs {
+    long start, end, count;
+    bool at_start, at_end;
+    Step step1, step2;
+
+    Lanes difference() const { return step1.soft() - step2.soft(); }
+    void add(float *map, Lanes to_start, Lanes to_end) const
+    {
+        if (at_start) add_some(map + start, to_start, count);
+        if (at_end) add_some(map + end, to_end, count);
+    }
+};
+
+struct Census {
+    const float *gray1, *gray2;
+    long height, width, radius;
+    float softness;
+
+    // The pairs of rows `first` to `last` of all images, and of those above that reach into them.
+    template <typename Found> void visit(long first, long last, Found found) const
+    {
+        for (long row = std::max(0l, first - radius); row < last; row++)
+            for (long dy = 0; dy <= radius && row % height + dy < height; dy++)
+                for (long dx = dy ? -radius : 1; dx <= radius && row + dy >= first; dx++)
+                    for (long x = std::max(0l, -dx); x < width - std::max(0l, dx); x += LANES) {
+                        const long start = row * width + x, end = (row + dy) * width + x + dx;
+                        const long count = width - std::max(0l, dx) - x;
+                        found(Pairs{start, end, count, row >= first, row + dy < last,
+                                    Step(gray1 + start, gray1 + end, count, softness),
+                                    Step(gray2 + start, gray2 + end, count, softness)});
+                    }
+    }
+};
+
 // Each thread has rows of its own, so `work` (first, last) may write to them.
 template <typename Work> static void share(long rows, int threads, Work work)
 {
@@ -68,20 +88,12 @@ template <typename Work> static void share(long rows, int threads, Work work)
 extern "C" void census_distance(const float *gray1, const float *gray2, float *distance, long batch, long height,
                                 long width, long radius, float softness, float tolerance, int threads)
 {
-    const Census census{height, width, radius, softness, tolerance};
+    const Census census{gray1, gray2, height, width, radius, softness};
     share(batch * height, threads, [&](long first, long last) {
         std::fill(distance + first * width, distance + last * width, 0.0f);
-        census.visit(first, last, [&](long row, long other, bool at_start, bool at_end, long dx) {
-            const long start = row * width, end = other * width + dx, right = width - std::max(0l, dx);
-            for (long x = std::max(0l, -dx); x < right; x += LANES) {
-                const long count = right - x;
-                const Step step1(gray1 + start + x, gray1 + end + x, count, softness);
-                const Step step2(gray2 + start + x, gray2 + end + x, count, softness);
-                const Lanes difference = step1.soft() - step2.soft(), squared = difference * difference;
-                const Lanes term = squared / (squared + tolerance);
-                if (at_start) add_some(distance + start + x, term, count);
-                if (at_end) add_some(distance + end + x, term, count);
-            }
+        census.visit(first, last, [&](const Pairs &pairs) {
+            const Lanes squared = pairs.difference() * pairs.difference(), term = squared / (squared + tolerance);
+            pairs.add(distance, term, term);
         });
     });
 }
@@ -91,28 +103,21 @@ extern "C" void census_gradients(const float *gray1, const float *gray2, const f
                                  float *gradient2, long batch, long height, long width, long radius, float softness,
                                  float tolerance, int threads)
 {
-    const Census census{height, width, radius, softness, tolerance};
+    const Census census{gray1, gray2, height, width, radius, softness};
     share(batch * height, threads, [&](long first, long last) {
         for (float *result : {gradient1, gradient2})
             if (result) std::fill(result + first * width, result + last * width, 0.0f);
-        census.visit(first, last, [&](long row, long other, bool at_start, bool at_end, long dx) {
-            const long start = row * width, end = other * width + dx, right = width - std::max(0l, dx);
-            for (long x = std::max(0l, -dx); x < right; x += LANES) {
-                const long count = right - x;
-                const Step step1(gray1 + start + x, gray1 + end + x, count, softness);
-                const Step step2(gray2 + start + x, gray2 + end + x, count, softness);
-                const Lanes difference = step1.soft() - step2.soft(), below = difference * difference + tolerance;
-                // d(D²/(c + D²))/dD = 2cD/(c + D²)², and ds/dt = softness/(softness + t²)^1.5.
-                const Lanes both = load_some(gradient + start + x, count) + load_some(gradient + end + x, count);
-                const Lanes slope = 2 * tolerance * softness * both * difference / (below * below);
-                const Lanes steep1 = slope * step1.scale * step1.scale * step1.scale;
-                if (at_start) add_some(gradient1 + start + x, -steep1, count);
-                if (at_end) add_some(gradient1 + end + x, steep1, count);
-                if (!gradient2) continue;
-                const Lanes steep2 = slope * step2.scale * step2.scale * step2.scale;
-                if (at_start) add_some(gradient2 + start + x, steep2, count);
-                if (at_end) add_some(gradient2 + end + x, -steep2, count);
-            }
+        census.visit(first, last, [&](const Pairs &pairs) {
+            const Lanes difference = pairs.difference(), below = difference * difference + tolerance;
+            const Lanes both =
+                load_some(gradient + pairs.start, pairs.count) + load_some(gradient + pairs.end, pairs.count);
+            // d(D²/(c + D²))/dD = 2cD/(c + D²)², and ds/dt = softness/(softness + t²)^1.5.
+            const Lanes slope = 2 * tolerance * softness * both * difference / (below * below);
+            const Lanes steep1 = slope * pairs.step1.scale * pairs.step1.scale * pairs.step1.scale;
+            pairs.add(gradient1, -steep1, steep1);
+            if (!gradient2) return;
+            const Lanes steep2 = slope * pairs.step2.scale * pairs.step2.scale * pairs.step2.scale;
+            pairs.add(gradient2, steep2, -steep2);
         });
     });
 }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "ring.h"
 #include "tiles.h"
 
 struct Maps {
@@ -30,45 +31,32 @@ struct Maps {
     }
 };
 
-constexpr int BLOCKS = 2;          // registers of pixels that are multiplied at once
-constexpr int FEW = LANES / 2;     // with as many displacements: their addresses stay in registers too
+constexpr int BLOCKS = 2;       // registers of pixels that are multiplied at once
+constexpr int FEW = LANES / 2;  // with as many displacements: their addresses stay in registers too
 
 // The rows of a map around one of them, channel by channel, with zeros around.
-class Planes {
+struct Planes {
     const Maps &maps;
     const float *map;
-    const long rows;
-    std::vector<long> held;
-    float *memory, *nothing;
-
-  public:
     const long line;  // from channel to channel
+    Ring<float> ring;
 
     Planes(const Maps &maps, const float *map, Floats &kept, long rows)
         : maps(maps),
           map(map),
-          rows(rows),
-          held(rows, -1),
-          line(apart(maps.width + 2 * maps.reach + BLOCKS * LANES))
+          line(apart(maps.width + 2 * maps.reach + BLOCKS * LANES)),
+          ring(maps.height, rows, maps.channels * line)
     {
-        const long size = maps.channels * line;
-        memory = room(kept, (rows + 1) * size);
-        nothing = memory + rows * size;
-        std::fill_n(memory, (rows + 1) * size, 0.0f);
+        ring.settle(room(kept, ring.size()));
     }
 
     // The first pixel of row y of an image, in its first channel.
     const float *row(long image, long y)
     {
-        if (y < 0 || y >= maps.height) return nothing + maps.reach;
-        const long number = image * maps.height + y, place = y % rows;
-        float *start = memory + place * maps.channels * line + maps.reach;
-        if (held[place] != number) spread(map + number * maps.width * maps.channels, start);
-        held[place] = number;
-        return start;
+        const float *from = map + (image * maps.height + y) * maps.width * maps.channels;
+        return ring.row(image, y, [&](float *place) { spread(from, place + maps.reach); }) + maps.reach;
     }
 
-  private:
     void spread(const float *from, float *to)
     {
         long x = 0;

@@ -3,6 +3,7 @@
 // the values under a row of a kernel lie in a line and tiles are read where they are.
 
 #include "matrix.h"
+#include "ring.h"
 
 struct Layer {
     long inputs, outputs, groups, rows, columns, stride, padding_y, padding_x;  // rows and columns of the kernel
@@ -35,6 +36,9 @@ struct Link : Layer {
     long group_tiles() const { return (group_outputs() + SIDE - 1) / SIDE; }
     // Halves from pixel to pixel of the inputs: many channels fill whole cache lines.
     long step() const { return inputs < DEPTH ? inputs : (inputs + DEPTH - 1) / DEPTH * DEPTH; }
+    // Of a row of inputs with zeros around them: where its pixels begin, and all that tiles of 2 * SIDE pixels may reach.
+    long begin() const { return padding_x * step(); }
+    long length() const { return ((width + 2 * padding_x + 2 * SIDE * stride) * step() / DEPTH + 2) * DEPTH; }
     // Products that a row of the kernel takes: over all channels of its pixels in a line, or over those of a group.
     long row_chunks() const { return (columns * (groups > 1 ? group_inputs() : step()) + DEPTH - 1) / DEPTH; }
     // Where the values of one of them begin.
@@ -79,52 +83,10 @@ static void convolve_row(const Link &link, const std::vector<const Half *> &valu
         }
 }
 
-// The rows of a link's inputs that its kernel looks at, with zeros around them.
-class Rows {
-    const Link &link;
-    const long begin, end, length;  // of a row: its pixels, and all that tiles of 2 * SIDE pixels may reach
-    std::vector<long> held;
-    Half *memory = nullptr;
-
-  public:
-    explicit Rows(const Link &link)
-        : link(link),
-          begin(link.padding_x * link.step()),
-          end(begin + link.width * link.step()),
-          length(((end + begin + 2 * SIDE * link.stride * link.step()) / DEPTH + 2) * DEPTH),
-          held(link.rows, -1)
-    {
-    }
-
-    long size() const { return (link.rows + 1) * length; }
-
-    void settle(Half *given)
-    {
-        memory = given;
-        for (long place = 0; place < link.rows; place++) {
-            Half *row = memory + place * length;
-            const bool whole = link.step() != link.inputs;  // channels that are not there are zero too
-            std::fill(row, row + (whole ? length : begin), 0);
-            std::fill(row + end, row + length, 0);
-        }
-        std::fill_n(memory + link.rows * length, length, 0);
-    }
-
-    // Row y of an image, which `make` writes where it is told to unless it is there.
-    template <typename Make> const Half *row(long image, long y, Make make)
-    {
-        if (y < 0 || y >= link.height) return memory + link.rows * length;
-        const long number = image * link.height + y, place = y % link.rows;
-        if (held[place] != number) make(memory + place * length + begin);
-        held[place] = number;
-        return memory + place * length;
-    }
-};
-
 class Chain {
     const std::vector<Link> &links;
     const Half *images;
-    std::vector<Rows> inputs;
+    std::vector<Ring<Half>> inputs;  // the rows that each link's kernel looks at
     std::vector<std::vector<const Half *>> values;
     std::vector<std::vector<Half>> disordered;
     std::vector<Order> orders;
@@ -135,7 +97,7 @@ class Chain {
         static thread_local std::vector<Half> kept;  // pages that are given back are cleared at the next use
         size_t room = DEPTH;
         for (const Link &link : links) {
-            inputs.emplace_back(link);
+            inputs.emplace_back(link.height, link.rows, link.length());
             room += inputs.back().size();
             values.emplace_back(link.rows * link.row_chunks());
             orders.emplace_back(link.order, link.order ? link.outputs : 0);
@@ -143,7 +105,7 @@ class Chain {
         }
         kept.resize(std::max(kept.size(), room));
         Half *memory = kept.data() + (64 - reinterpret_cast<uintptr_t>(kept.data()) % 64) / sizeof(Half);
-        for (Rows &rows : inputs) {
+        for (Ring<Half> &rows : inputs) {
             rows.settle(memory);
             memory += rows.size();
         }
@@ -166,7 +128,8 @@ class Chain {
     const Half *input(size_t number, long image, long y)
     {
         const Link &link = links[number];
-        return inputs[number].row(image, y, [&](Half *to) {
+        return inputs[number].row(image, y, [&](Half *row) {
+            Half *to = row + link.begin();
             const long step = link.step(), size = link.inputs, run = step == size ? link.width : 1;
             const Half *from = images + (image * link.height + y) * link.width * size;
             if (number) return compute(number - 1, image, y, to, step);
