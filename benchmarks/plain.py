@@ -35,7 +35,7 @@ def released_forward(network: FlowNetwork, correlate: Callable = sampler_correla
     """A pyramid network's forward pass as released: channels first, all flows, one direction, no kernels in C++."""
 
     def forward(image1: Tensor, image2: Tensor) -> list[Tensor]:
-        with patch("mdflow.networks.fastflownet.local_correlation", correlate), without_kernels():
+        with patch("mdflow.correlation.local_correlation", correlate), without_kernels():
             return network.estimate(*network.encode(image1, image2))
 
     return forward

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.kernels import HAS_TRITON
@@ -15,9 +15,7 @@ from mdflow.kernels.tiled_correlation import tiled_correlation
 
 Displacements = list[tuple[int, int]]
 
-# Backends that compute the whole square of displacements, of which the wanted ones are then taken.
-SQUARE_BACKENDS = {"tiled": tiled_correlation, "banded": banded_correlation}
-BACKENDS = ("plain", "listed", *SQUARE_BACKENDS, "triton")
+BACKENDS = ("plain", "listed", "tiled", "banded", "triton")
 forced_backend: str | None = None  # set by `backend`
 
 
@@ -47,13 +45,24 @@ def local_correlation(
             from mdflow.kernels.triton_correlation import triton_correlation  # not installed on every machine
 
             return triton_correlation(features1, features2, displacements)
-        everything = SQUARE_BACKENDS[name](features1, features2, radius)
+        if name == "banded":
+            return banded_correlation(features1, features2, radius, displacements)
+        everything = tiled_correlation(features1, features2, radius)
     chosen = [(dy + radius) * (2 * radius + 1) + dx + radius for dy, dx in displacements]
     if chosen == list(range(everything.shape[1])):
         return everything
-    if torch.compiler.is_exporting():
-        return everything[:, chosen]
     return everything.movedim(1, -1)[..., chosen].movedim(-1, 1)  # the channels stay last in memory
+
+
+class LocalCorrelation(nn.Module):
+    """`local_correlation` as a part of a network, so that a quantised one can have another in its place."""
+
+    def __init__(self, radius: int, displacements: Displacements | None = None) -> None:
+        super().__init__()
+        self.radius, self.displacements = radius, displacements or square_displacements(radius)
+
+    def forward(self, features1: Tensor, features2: Tensor) -> Tensor:
+        return local_correlation(features1, features2, self.radius, self.displacements)
 
 
 def usual_backend(features: Tensor) -> str:

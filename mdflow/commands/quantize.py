@@ -72,7 +72,7 @@ def run_calibration(arguments: argparse.Namespace) -> None:
     samples = spread(open_training_data(config_of(arguments)), arguments.pairs)
     ranges, moved = calibrate(network, samples)
     shares = shares_of_modules(network, moved)
-    floats = choose_floats(moved, shares, arguments.floats)
+    floats = choose_floats(moved, shares, arguments.floats, shuffled(network))
     print(listing(moved, shares, floats))
     integers = [name for name in moved if name not in floats]
     quantized = quantize(network, ranges, integers)
@@ -80,7 +80,7 @@ def run_calibration(arguments: argparse.Namespace) -> None:
     flows = [Predictor(network)(sample.image1, sample.image2) for sample in samples]
     print(f"{len(integers)} of {len(moved)} convolutions, {share_of(integers, shares)} of the multiply-adds, ", end="")
     print(f"in integers move the flow by {100 * distance(quantized, samples, flows):.2f} % of 1 px + its length.")
-    print(f"The other convolutions, {share_of(floats, shares)}, correlation, warping and upsampling stay in floats.")
+    print(f"The other convolutions, {share_of(floats, shares)}, warping and upsampling stay in floats.")
 
 
 def listing(moved: dict[str, float], shares: dict[str, float], floats: list[str]) -> str:
@@ -91,6 +91,11 @@ def listing(moved: dict[str, float], shares: dict[str, float], floats: list[str]
         for name, one in moved.items()
     ]
     return text_table(heads, rows)
+
+
+def shuffled(network: FlowNetwork) -> list[str]:
+    """The grouped convolutions that are no depthwise ones."""
+    return [name for name, layer in convolutions(network).items() if 1 < layer.groups < layer.in_channels]
 
 
 def share_of(names: list[str], shares: dict[str, float]) -> str:

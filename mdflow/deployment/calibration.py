@@ -1,15 +1,15 @@
 """What a network's convolutions see on frames, and from it: their grids, and which of them stay in floats."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mdflow.data.sample import Sample, spread
-from mdflow.deployment.quantize import STEPS, Grid, Ranges, convolutions, quantize
+from mdflow.deployment.quantize import MIRRORED, STEPS, Grid, Ranges, convolutions, quantize
 from mdflow.inference import Predictor
 from mdflow.networks.network import FlowNetwork
 
@@ -21,7 +21,17 @@ WORTHWHILE = 0.95  # of all that tight ranges could gain
 SMALL = 0.5  # percent of the multiply-adds
 JUDGED = 6  # of the samples show how far a convolution moves the flow
 
-Values = tuple[np.ndarray, np.ndarray]  # that a convolution took and gave
+
+class Seen(NamedTuple):
+    """Some of the values that a convolution took and gave, and the least value of each input channel.
+
+    slope: of the activation behind it, below 0; 1 where there is none.
+    """
+
+    taken: np.ndarray
+    given: np.ndarray
+    least: np.ndarray
+    slope: float
 
 
 class Calibration(NamedTuple):
@@ -40,8 +50,7 @@ def calibrate(network: FlowNetwork, samples: Sequence[Sample]) -> Calibration:
     left to gain.
     """
     seen = observe(network, samples)
-    wide = {name: Ranges(wide_range(x), wide_range(y)) for name, (x, y) in seen.items()}
-    tight = {name: Ranges(tight_range(x), tight_range(y)) for name, (x, y) in seen.items()}
+    wide, tight = ({name: find(one) for name, one in seen.items()} for find in (wide_ranges, tight_ranges))
     judged = spread(samples, JUDGED)
     moved, moved_tight = sensitivity(network, wide, judged), sensitivity(network, tight, judged)
     chosen = worth_clipping(moved, moved_tight)
@@ -49,14 +58,30 @@ def calibrate(network: FlowNetwork, samples: Sequence[Sample]) -> Calibration:
     return Calibration(wide | {name: tight[name] for name in chosen}, farthest_first(moved))
 
 
+def wide_ranges(seen: Seen) -> Ranges:
+    """A convolution's ranges with headroom."""
+    return Ranges(wide_range(seen.taken), wide_range(seen.given), lowest_channels(seen))
+
+
+def tight_ranges(seen: Seen) -> Ranges:
+    """A convolution's ranges of least error, that of what it gives behind the activation."""
+    return Ranges(tight_range(seen.taken), tight_range(seen.given, seen.slope), lowest_channels(seen))
+
+
+def lowest_channels(seen: Seen) -> tuple[int, ...]:
+    """The input channels whose least values are the lowest."""
+    return tuple(np.argsort(seen.least)[:MIRRORED].tolist())
+
+
 @torch.no_grad()
-def observe(network: FlowNetwork, samples: Iterable[Sample]) -> dict[str, Values]:
-    """Some of the values that each convolution takes and gives, the least and the largest always among them."""
-    seen: dict[str, list[Values]] = {}
-    rng = np.random.default_rng(0)
+def observe(network: FlowNetwork, samples: Iterable[Sample]) -> dict[str, Seen]:
+    """What each convolution sees, the least and the largest values always among those that are kept."""
+    seen: dict[str, list[Seen]] = {}
+    rng, slopes = np.random.default_rng(0), slopes_behind(network)
 
     def look(name: str, x: Tensor, y: Tensor) -> None:
-        seen.setdefault(name, []).append((some_values(x, rng), some_values(y, rng)))
+        least = x.detach().float().amin(dim=(0, 2, 3)).cpu().numpy()
+        seen.setdefault(name, []).append(Seen(some_values(x, rng), some_values(y, rng), least, slopes.get(name, 1.0)))
 
     hooks = [
         module.register_forward_hook(lambda _, inputs, output, name=name: look(name, inputs[0], output))
@@ -67,7 +92,23 @@ def observe(network: FlowNetwork, samples: Iterable[Sample]) -> dict[str, Values
         predictor(sample.image1, sample.image2)
     for hook in hooks:
         hook.remove()
-    return {name: tuple(map(np.concatenate, zip(*pairs, strict=True))) for name, pairs in seen.items()}
+    return {name: all_seen(pairs) for name, pairs in seen.items()}
+
+
+def all_seen(pairs: Iterable[Seen]) -> Seen:
+    """What was seen on several pairs."""
+    taken, given, least, slopes = zip(*pairs, strict=True)
+    return Seen(np.concatenate(taken), np.concatenate(given), np.min(least, axis=0), slopes[0])
+
+
+def slopes_behind(network: FlowNetwork) -> dict[str, float]:
+    """The slope below 0 of the LeakyReLU right behind a convolution, for those that have one."""
+    names = {layer: name for name, layer in convolutions(network).items()}
+    sequences = [list(module) for module in network.modules() if isinstance(module, nn.Sequential)]
+    pairs = [pair for sequence in sequences for pair in pairwise(sequence)]
+    return {
+        names[one]: other.negative_slope for one, other in pairs if one in names and isinstance(other, nn.LeakyReLU)
+    }
 
 
 def some_values(x: Tensor, rng: np.random.Generator) -> np.ndarray:
@@ -88,22 +129,23 @@ def wide_range(values: np.ndarray) -> tuple[float, float]:
     return HEADROOM * low, HEADROOM * high
 
 
-def tight_range(values: np.ndarray) -> tuple[float, float]:
-    """The (least, largest) whose grid rounds the values with the least error."""
+def tight_range(values: np.ndarray, slope: float = 1.0) -> tuple[float, float]:
+    """The (least, largest) whose grid rounds the values with the least error behind an activation."""
     low, high = whole_range(values)
     lows, highs = low * SHRINKINGS, high * SHRINKINGS
     # One end after the other, twice: each has a flat optimum that depends little on the other.
     for _ in range(2):
-        low = min(lows, key=lambda end: rounding_error(values, end, high))
-        high = min(highs, key=lambda end: rounding_error(values, low, end))
+        low = min(lows, key=lambda end: rounding_error(values, end, high, slope))
+        high = min(highs, key=lambda end: rounding_error(values, low, end, slope))
     return float(low), float(high)
 
 
-def rounding_error(values: np.ndarray, low: float, high: float) -> float:
-    """The mean of |error|^EXPONENT of values on the grid."""
+def rounding_error(values: np.ndarray, low: float, high: float, slope: float = 1.0) -> float:
+    """The mean of |error|^EXPONENT of values on the grid, behind an activation with a slope below 0."""
     scale, zero_point = Grid.over(low, high)
     rounded = (np.clip(np.rint(values / scale) + zero_point, 0, STEPS) - zero_point) * scale
-    return float((np.abs(rounded - values) ** EXPONENT).mean())
+    error = np.maximum(rounded, slope * rounded) - np.maximum(values, slope * values)
+    return float((np.abs(error) ** EXPONENT).mean())
 
 
 def sensitivity(network: FlowNetwork, ranges: Mapping[str, Ranges], samples: Sequence[Sample]) -> dict[str, float]:
@@ -134,15 +176,21 @@ def worth_clipping(moved: Mapping[str, float], moved_tight: Mapping[str, float])
     return [name for name, gained in zip(order, before, strict=False) if gained < enough]
 
 
-def choose_floats(moved: Mapping[str, float], shares: Mapping[str, float], most: float) -> list[str]:
+def choose_floats(
+    moved: Mapping[str, float], shares: Mapping[str, float], most: float, grouped: Collection[str] = ()
+) -> list[str]:
     """The convolutions to leave in floats: those that move the flow most for what they compute, `most` percent in all.
 
     moved: how far each moves the flow when quantised; shares: its percent of the multiply-adds. Independent roundings
     add up in squares, so what is gained by leaving one out is its square. First of all come the SMALL ones, whose
-    integers save no time: on coarse grids, where the fast motion is found that samples have too little of.
+    integers save no time: on coarse grids, where the fast motion is found that samples have too little of. Of the
+    others the `grouped` ones come last: with a shuffle behind them, and integers before and after, floats take
+    ONNX Runtime twice their time.
     """
     worth = {name: moved[name] ** 2 / max(shares[name], 1e-9) for name in moved}
-    order = sorted(moved, key=lambda name: (shares[name] < SMALL, worth[name]), reverse=True)
+    small = {name for name in moved if shares[name] < SMALL}
+    last = set(grouped) - small
+    order = sorted(moved, key=lambda name: (name in small, name not in last, worth[name]), reverse=True)
     spent = accumulate(shares[name] for name in order)
     return [name for name, total in zip(order, spent, strict=True) if total <= most]
 

@@ -5,12 +5,13 @@ import numpy as np
 from mdflow.deployment.export import to_onnx
 from mdflow.deployment.quantize import (
     DIGIT,
+    MIRRORED,
     Grid,
     IntegerConvolution,
     RoundedConvolution,
     convolutions,
-    to_floats,
     weight_scales,
+    with_float_convolutions,
 )
 from mdflow.deployment.shuffles import take_out_shuffles
 from mdflow.errors import InputError
@@ -30,7 +31,7 @@ def to_integer_onnx(
     layers = {name: layer for name, layer in convolutions(network).items() if isinstance(layer, RoundedConvolution)}
     if not layers:
         raise InputError(f"'{network.name}' has no quantised convolution; make some with `mdflow quantize`.")
-    return put_integers(to_onnx(to_floats(network), size, dynamic, kind), layers)
+    return put_integers(to_onnx(with_float_convolutions(network), size, dynamic, kind), layers)
 
 
 def put_integers(model, layers: dict[str, RoundedConvolution]):
@@ -54,7 +55,18 @@ def put_integers(model, layers: dict[str, RoundedConvolution]):
     if missing:
         raise InputError(f"The exported graph has no convolution {', '.join(sorted(missing))}; export it in floats.")
     graph.drop_unused()
+    shorten_names(model.graph)
     return model
+
+
+def shorten_names(graph) -> None:
+    """Number what is computed, where the exporter has sentences: thousands of these weigh as 5 % of the weights."""
+    kept = {one.name for one in (*graph.input, *graph.output, *graph.initializer)} | {""}  # "": an input left out
+    numbers: dict[str, str] = {}
+    for node in graph.node:
+        node.ClearField("name")
+        for names in (node.input, node.output):
+            names[:] = [name if name in kept else numbers.setdefault(name, str(len(numbers))) for name in names]
 
 
 class IntegerGraph:
@@ -113,17 +125,32 @@ class IntegerGraph:
         return self.constant(f"{name}.weight8", np.clip(np.rint(steps), -127, 127).astype(np.int8))
 
     def digits(self, tensor: str, grid: Grid, fine: np.ndarray) -> str:
-        """The name of the tensor's first digits, and of the second ones of its channels `fine` behind them."""
+        """The name of what IntegerConvolution.digits makes of the tensor."""
         if not len(fine):
             return self.round(tensor, grid)
         # All in 8 bits: the floats of the whole are never joined nor compared.
-        few, left, more = (f"{tensor}_{part}_{len(self.rounded)}" for part in ("fine", "left", "second"))
-        self.add("Gather", [tensor, self.constant(f"fine_{'_'.join(map(str, fine))}", fine)], few, axis=1)
-        self.add("Sub", [few, self.round(few, grid)], left)
-        self.add("Mul", [left, self.constant("digit", np.float32(DIGIT))], more)
-        both = f"{more}_behind"
-        self.add("Concat", [self.integers(tensor, grid), self.integers(more, grid)], both, axis=1)
-        return self.floats(both, grid, f"{both}_rounded")
+        mirrored, left = self.mirrored(self.some(tensor, fine[:MIRRORED]), grid)
+        parts = [self.integers(tensor, grid), mirrored, self.second(left, grid)]
+        if len(fine) > MIRRORED:
+            few = self.some(tensor, fine[MIRRORED:])
+            parts.append(self.second(self.add("Sub", [few, self.round(few, grid)], f"{few}_left"), grid))
+        whole = self.add("Concat", parts, f"{left}_behind", axis=1)
+        return self.floats(whole, grid, f"{whole}_rounded")
+
+    def some(self, tensor: str, channels: np.ndarray) -> str:
+        """The name of some of a tensor's channels."""
+        listed = self.constant(f"channels_{'_'.join(map(str, channels))}", channels)
+        return self.add("Gather", [tensor, listed], f"{tensor}_channels_{len(self.made)}", axis=1)
+
+    def mirrored(self, few: str, grid: Grid) -> tuple[str, str]:
+        """The names of the 8-bit integers of what the grid clips, its sign changed, and of what is left then."""
+        clipped = self.add("Sub", [self.round(few, grid), few], f"{few}_clipped")
+        mirrored = self.integers(clipped, grid)
+        return mirrored, self.add("Sub", [self.floats(mirrored, grid, f"{few}_mirrored"), clipped], f"{few}_left")
+
+    def second(self, left: str, grid: Grid) -> str:
+        """The name of the 8-bit integers of second digits, of what first ones left."""
+        return self.integers(self.add("Mul", [left, self.constant("digit", np.float32(DIGIT))], f"{left}_second"), grid)
 
     def round(self, tensor: str, grid: Grid, output: str | None = None) -> str:
         """The name of the tensor on the grid, made once."""
@@ -142,8 +169,7 @@ class IntegerGraph:
 
     def floats(self, integers: str, grid: Grid, output: str) -> str:
         """`output`, the name of what 8-bit integers stand for."""
-        self.add("DequantizeLinear", [integers, *self.grid(grid)], output)
-        return output
+        return self.add("DequantizeLinear", [integers, *self.grid(grid)], output)
 
     def grid(self, grid: Grid) -> list[str]:
         """The names of its scale and zero point."""
@@ -180,10 +206,11 @@ class IntegerGraph:
             self.add("Gather", [f"{weight}_rows", self.constant(f"order_{len(order)}_{groups}", order)], dense, axis=0)
         return dense
 
-    def add(self, kind: str, inputs: list[str], output: str, **attributes: int) -> None:
-        """Append a node."""
+    def add(self, kind: str, inputs: list[str], output: str, **attributes: int) -> str:
+        """`output`, what an appended node gives."""
         self.made.add(output)
         self.graph.node.append(self.onnx.helper.make_node(kind, inputs, [output], **attributes))
+        return output
 
     def constant(self, name: str, value: np.ndarray) -> str:
         """The name of a constant, stored once."""

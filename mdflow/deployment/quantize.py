@@ -4,7 +4,8 @@ A quantised network is an ordinary network: it trains by the one fit(), and its 
 """
 
 import copy
-from collections.abc import Collection, Mapping
+import math
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -12,10 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from mdflow.correlation import LocalCorrelation
+from mdflow.deployment.integer_correlation import IntegerCorrelation
 from mdflow.networks.network import FlowNetwork
 
 STEPS = 255  # between the least and the largest of 256 values
 DIGIT = 16  # of a second digit's steps make one of the first
+MIRRORED = 2  # channels, as many as a flow has, whose clipped part comes with the other sign
 STRETCH = 100  # times the stretch of an end is the logarithm of its factor: ends move in per cent as weights do in 1e-4
 LANES = 4  # ONNX Runtime's fast kernel wants a multiple of so many input channels
 
@@ -107,16 +111,17 @@ class IntegerConvolution(RoundedConvolution):
 
     Input and output lie on the grids of `input_range` and `output_range`, (least, largest).
 
-    The input channels `fine` have a second digit: what rounding left of them, times DIGIT, rounded on the same grid, is
-    so many channels more, with a DIGITth of their weights. A flow among costs and features needs it: 256 values over
-    ±100 px are steps of 0.8 px.
+    Of the input channels `fine` more is taken in, as further channels. A flow among costs and features needs it: its
+    grid, laid for what is mostly positive, clips motion to the left, and 256 values over ±100 px are steps of 0.8 px.
+    What is clipped of the first MIRRORED of them changes its sign, and so do its weights, for the grid has room on the
+    other side. What rounding left of all of them is a second digit: times DIGIT, with a DIGITth of the weights.
     """
 
     def __init__(self, original: nn.Conv2d) -> None:
         super().__init__(original)
         self.register_buffer("input_range", torch.tensor([0.0, 1.0]))
         self.register_buffer("output_range", torch.tensor([0.0, 1.0]))
-        self.register_buffer("fine", heaviest_channels(original))
+        self.register_buffer("fine", fine_channels(original))
         self.input_stretch, self.output_stretch = (nn.Parameter(torch.zeros(2)) for _ in range(2))
 
     @property
@@ -136,8 +141,9 @@ class IntegerConvolution(RoundedConvolution):
 
     @property
     def stored_weight(self) -> Tensor:
-        """The weight of first and second digits, (outputs, inputs / groups + fine, height, width)."""
-        return torch.cat([self.weight, self.weight[:, self.fine] / DIGIT], dim=1)
+        """The weight of first digits, mirrored channels and second digits, (outputs, all of these, height, width)."""
+        mirrored, fine = self.weight[:, self.fine[:MIRRORED]], self.weight[:, self.fine]
+        return torch.cat([self.weight, -mirrored, fine / DIGIT], dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """The convolution on grids; in float32 under autocast too, whose half precision is coarser than they are."""
@@ -146,16 +152,18 @@ class IntegerConvolution(RoundedConvolution):
             return Rounding.apply(self._conv_forward(self.digits(x, before), self.rounded_weight, self.bias), after)
 
     def digits(self, x: Tensor, ends: Tensor) -> Tensor:
-        """The first digits of all channels, then the second ones of `fine`."""
+        """The first digits of all channels, what they clip of the mirrored ones, and the second digits of `fine`."""
         first = Rounding.apply(x.float(), ends)
         if not len(self.fine):
             return first
         left = x[:, self.fine] - first[:, self.fine]
-        return torch.cat([first, Rounding.apply(DIGIT * left, ends)], dim=1)
+        mirrored = Rounding.apply(-left[:, :MIRRORED], ends)
+        left = torch.cat([left[:, :MIRRORED] + mirrored, left[:, MIRRORED:]], dim=1)
+        return torch.cat([first, mirrored, Rounding.apply(DIGIT * left, ends)], dim=1)
 
 
-def heaviest_channels(layer: nn.Conv2d) -> Tensor:
-    """The input channels of which a slow change moves the output most, as many as a layer has second digits of.
+def fine_channels(layer: nn.Conv2d, lowest: Sequence[int] = ()) -> Tensor:
+    """The input channels of which more is taken in: `lowest`, then those whose slow change moves the output most.
 
     (channels,): none of a grouped convolution or where the channels are a multiple of LANES, as they are behind another
     convolution; two at least, and up to that multiple, of those that read a concatenation, a flow or an image. A smooth
@@ -164,9 +172,10 @@ def heaviest_channels(layer: nn.Conv2d) -> Tensor:
     inputs = layer.in_channels
     if layer.groups > 1 or inputs % LANES == 0:
         return torch.zeros(0, dtype=torch.long)
-    count = min(inputs, 2 + (-inputs - 2) % LANES)
+    count = min(inputs, 2 + (-inputs - MIRRORED - 2) % LANES)
     moved = layer.weight.detach().float().sum(dim=(2, 3)).square().sum(dim=0)
-    return moved.topk(count).indices.sort().values
+    moved[list(lowest)] = math.inf
+    return moved.topk(count).indices
 
 
 def weight_scales(weight: Tensor) -> Tensor:
@@ -188,12 +197,18 @@ def fold_normalization(network: FlowNetwork) -> None:
 
 
 def to_integers(network: FlowNetwork, names: Collection[str]) -> None:
-    """Let the named convolutions compute in integers, and all others in floats with rounded weights; in place."""
+    """Let the named convolutions and all correlations compute in integers; in place.
+
+    All other convolutions compute in floats with rounded weights.
+    """
     for name, layer in convolutions(network).items():
         network.set_submodule(name, (IntegerConvolution if name in names else RoundedConvolution)(layer))
+    correlations = {name: part for name, part in network.named_modules() if isinstance(part, LocalCorrelation)}
+    for name, part in correlations.items():
+        network.set_submodule(name, IntegerCorrelation(part.radius, part.displacements))
 
 
-def to_floats(network: FlowNetwork) -> FlowNetwork:
+def with_float_convolutions(network: FlowNetwork) -> FlowNetwork:
     """A copy whose quantised convolutions compute in floats again, with the unrounded weights that they have now."""
     plain = copy.deepcopy(network)
     for name, module in convolutions(network).items():
@@ -214,10 +229,11 @@ def quantized_like(network: FlowNetwork, state: Mapping[str, Tensor]) -> None:
 
 
 class Ranges(NamedTuple):
-    """(least, largest) of a convolution's input and output."""
+    """(least, largest) of a convolution's input and output; the MIRRORED input channels that go the lowest."""
 
     input: tuple[float, float]
     output: tuple[float, float]
+    lowest: tuple[int, ...] = ()
 
 
 @torch.no_grad()
@@ -229,4 +245,5 @@ def quantize(network: FlowNetwork, ranges: Mapping[str, Ranges], names: Collecti
         layer = quantized.get_submodule(name)
         layer.input_range.copy_(torch.tensor(ranges[name].input))
         layer.output_range.copy_(torch.tensor(ranges[name].output))
+        layer.fine.copy_(fine_channels(layer, ranges[name].lowest))
     return quantized

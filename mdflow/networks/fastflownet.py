@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mdflow.correlation import local_correlation
+from mdflow.correlation import LocalCorrelation
 from mdflow.errors import InputError
 from mdflow.geometry import resize_flow, warp
 from mdflow.networks.convolution import Convolution
@@ -84,6 +84,7 @@ class FastFlowNet(FlowNetwork):
             )
         self.normalize, self.coarse_passes = normalize, coarse_passes
         self.fine_iterations, self.finest_iterations = fine_iterations, finest_iterations
+        self.correlate = LocalCorrelation(RADIUS, DISPLACEMENTS)
         self.pconv1_1, self.pconv1_2 = convolution(3, 16, stride=2), convolution(16, 16)
         self.pconv2_1, self.pconv2_2, self.pconv2_3 = (
             convolution(16, 32, stride=2),
@@ -189,7 +190,7 @@ class FastFlowNet(FlowNetwork):
             start = upsampled
             warped2 = warp(feature2, upsampled * (self.div_flow / 2**level))
         matched1, matched2 = normalize_features(feature1, warped2) if self.normalize else (feature1, warped2)
-        cost = local_correlation(matched1, matched2, RADIUS, DISPLACEMENTS)
+        cost = self.correlate(matched1, matched2)
         cost = F.leaky_relu(cost, 0.1)
         decoder = getattr(self, f"decoder{level}")
         flow = decoder(joined(cost, chained(feature1, getattr(self, f"rconv{level}")), start)).float()

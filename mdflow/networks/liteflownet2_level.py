@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mdflow.correlation import local_correlation
+from mdflow.correlation import LocalCorrelation
 from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import convolution, initialize, joined, normalize_features, start_near_zero, warp_inside
 
@@ -42,6 +42,7 @@ class Match(nn.Module):
         super().__init__()
         self.normalize = normalize
         self.step = 2 if sparse else 1
+        self.correlate = LocalCorrelation(RADIUS)
         self.doubling = Doubling(COST) if sparse else nn.Identity()
         self.layers = stack(COST, (128, 128, 96, 64, 32))
         self.flow = nn.Conv2d(32, 2, window, padding=window // 2)
@@ -50,9 +51,9 @@ class Match(nn.Module):
         # At even pixels, even displacements lead to even pixels: both maps are thinned out first.
         thin1, thin2 = (x[..., :: self.step, :: self.step] for x in (feature1, warped2))
         if self.normalize:
-            cost = local_correlation(*normalize_features(thin1, thin2), RADIUS)
+            cost = self.correlate(*normalize_features(thin1, thin2))
         else:  # mmflow sums over the channels where other networks take the mean
-            cost = local_correlation(thin1, thin2, RADIUS) * feature1.shape[1]
+            cost = self.correlate(thin1, thin2) * feature1.shape[1]
         cost = F.leaky_relu(cost, 0.1)
         return self.flow(self.layers(self.doubling(cost))).float()
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mdflow.correlation import local_correlation
+from mdflow.correlation import LocalCorrelation
 from mdflow.geometry import resize_flow
 from mdflow.networks.layers import (
     convolution,
@@ -68,6 +68,7 @@ class PWCNet(FlowNetwork):
     def __init__(self, normalize: bool = True, align_corners: bool = True) -> None:
         super().__init__()
         self.normalize, self.align_corners = normalize, align_corners
+        self.correlate = LocalCorrelation(RADIUS)
         widths = (3, *WIDTHS)
         self.encoder = nn.ModuleList(
             nn.Sequential(convolution(a, b, stride=2), convolution(b, b), convolution(b, b))
@@ -129,4 +130,4 @@ class PWCNet(FlowNetwork):
         """The cost volume of a level, (B,81,h,w)."""
         if self.normalize:
             feature1, warped2 = normalize_features(feature1, warped2)
-        return F.leaky_relu(local_correlation(feature1, warped2, RADIUS), 0.1)
+        return F.leaky_relu(self.correlate(feature1, warped2), 0.1)

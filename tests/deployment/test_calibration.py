@@ -10,8 +10,11 @@ from mdflow.deployment.calibration import (
     observe,
     rounding_error,
     sensitivity,
+    slopes_behind,
     tight_range,
+    tight_ranges,
     wide_range,
+    wide_ranges,
     worth_clipping,
 )
 from mdflow.deployment.quantize import convolutions, fold_normalization, quantize
@@ -50,8 +53,8 @@ def test_what_a_convolution_is_said_to_move_is_what_it_moves_with_the_ranges_it_
     network, (ranges, moved) = calibrated
     assert sensitivity(network, ranges, [Pairs()[0], Pairs()[1]]) == pytest.approx(moved)
     seen = observe(network, [Pairs()[0], Pairs()[1]])
-    wide = {name for name, (values, _) in seen.items() if ranges[name].input == wide_range(values)}
-    tight = {name for name, (values, _) in seen.items() if ranges[name].input == tight_range(values)}
+    wide = {name for name, one in seen.items() if ranges[name] == wide_ranges(one)}
+    tight = {name for name, one in seen.items() if ranges[name] == tight_ranges(one)}
     assert wide | tight == set(ranges)
     assert wide
     assert tight - wide
@@ -95,3 +98,27 @@ def test_what_computes_next_to_nothing_stays_in_floats_before_all_others():
     shares = {"cheap": 10.0, "tiny": 0.4, "large": 89.2, "small": 0.4}
     assert choose_floats(moved, shares, 0.5) == ["small"]
     assert choose_floats(moved, shares, 11) == ["small", "tiny", "cheap"]
+
+
+def test_what_an_activation_makes_small_is_clipped_sooner():
+    values = np.random.default_rng(0).standard_t(3, 100_000)
+    low, high = tight_range(values)
+    low_behind, high_behind = tight_range(values, slope=0.1)
+    assert low < low_behind < 0
+    assert high < high_behind
+    assert rounding_error(np.array([-10.0]), -5, 5, slope=0.1) == pytest.approx((0.1 * 5) ** 1.2, rel=1e-2)
+
+
+def test_the_activation_right_behind_a_convolution_is_found():
+    network = create("fastflownet")
+    slopes = slopes_behind(network)
+    assert slopes["decoder2.conv1.0"] == slopes["pconv1_1.0"] == pytest.approx(0.1)
+    assert "decoder2.conv7" not in slopes
+
+
+def test_grouped_convolutions_stay_in_integers_until_the_others_are_in_floats():
+    moved = {"grouped": 5.0, "plain": 1.0, "tiny": 0.1}
+    shares = {"grouped": 10.0, "plain": 10.0, "tiny": 0.1}
+    assert choose_floats(moved, shares, 15, ["grouped"]) == ["tiny", "plain"]
+    assert choose_floats(moved, shares, 21, ["grouped"]) == ["tiny", "plain", "grouped"]
+    assert choose_floats(moved, shares, 1, ["tiny"]) == ["tiny"]

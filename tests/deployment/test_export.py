@@ -13,12 +13,12 @@ import torch
 from mdflow.checkpoint import save_network
 from mdflow.commands import main
 from mdflow.commands.export import images_of
-from mdflow.correlation import local_correlation
+from mdflow.correlation import LocalCorrelation
 from mdflow.data.io import read_flow, write_image
 from mdflow.data.synthetic import Synthetic
 from mdflow.deployment.calibration import calibrate
 from mdflow.deployment.export import FOLDED, OPSET, compare, obstacle, to_onnx, write_model
-from mdflow.deployment.integer import put_integers
+from mdflow.deployment.integer import put_integers, to_integer_onnx
 from mdflow.deployment.quantize import IntegerConvolution, convolutions, quantize
 from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
@@ -211,13 +211,14 @@ class Small(FlowNetwork):
         torch.manual_seed(0)
         self.features = torch.nn.Conv2d(3, 4, 3, stride=4, padding=1)
         self.decoder = torch.nn.Conv2d(9, 2, 3, padding=1)
+        self.correlate = LocalCorrelation(1)
 
     def encode(self, image1, image2):
         return [self.features(image1)], [self.features(image2)]
 
     def estimate(self, features1, features2):
-        coarse = self.decoder(local_correlation(features1[0], features2[0], 1))
-        fine = self.decoder(local_correlation(features1[0], warp(features2[0], coarse), 1))
+        coarse = self.decoder(self.correlate(features1[0], features2[0]))
+        fine = self.decoder(self.correlate(features1[0], warp(features2[0], coarse)))
         height, width = fine.shape[-2:]
         return [resize_flow(fine, (4 * height, 4 * width))]
 
@@ -229,3 +230,13 @@ def test_a_file_for_any_size_gives_the_flow_of_pytorch_at_every_size(tmp_path):
     for size in ((32, 40), (16, 16), (70, 61), (40, 150)):
         found = compare(network, tmp_path / "m.onnx", Synthetic(length=1, size=size, texture_count=4))
         assert found.largest < 1e-4 < found.largest_flow
+
+
+@pytest.mark.skipif(torch.__version__ < "2.12", reason="torch 2.11 cannot trace the cost volume for any size")
+def test_the_integers_of_a_file_for_any_size_are_those_of_the_simulation_at_every_size(tmp_path):
+    quantized = quantize(Small().eval(), {}, [])
+    write_model(to_integer_onnx(quantized, (32, 40), dynamic=True, kind="float"), tmp_path / "m.onnx")
+    assert "MatMulInteger" in {node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node}
+    for size in ((32, 40), (70, 61), (40, 150)):
+        found = compare(quantized, tmp_path / "m.onnx", Synthetic(length=1, size=size, texture_count=4))
+        assert found.mean < 1e-3 < found.largest_flow
