@@ -64,7 +64,7 @@ def deployment_of(name: str) -> str:
     else:
         lines.append("  It has no convolution that integers could compute.")
     if found.floats:
-        lines.append(f"  In floats stay {', '.join(found.floats)}, and all that has no weights but a local correlation.")
+        lines.append(f"  In floats stay {', '.join(found.floats)}, and all without weights but a local correlation.")
     return "\n".join(lines)
 
 

@@ -39,8 +39,8 @@ def banded_integer_correlation(
 
 def on_whole_steps(features: Tensor) -> Tensor:
     """Features as whole numbers of steps, up to LARGEST on either side of 0; their gradient passes as if unrounded."""
-    whole = (features.detach() / step(features)).round() * step(features)
-    return features + (whole - features.detach())
+    found, size = features.detach(), step(features)
+    return features + ((found / size).round() * size - found)
 
 
 def step(features: Tensor) -> Tensor:
