@@ -63,7 +63,8 @@ def count_by_module(compute: Callable[[], object]) -> dict[str, dict[str, int]]:
 def block_costs(name: str, options: dict[str, object], size: Size) -> tuple[dict[str, int], int]:
     """Multiply-adds of each block, and the most bytes that activations take at one time, for one pair of images.
 
-    A block is a child of the network; what the network computes outside of them is "elsewhere". The memory is that of PyTorch without gradients, weights and images left out.
+    A block is a child of the network; what the network computes outside of them is "elsewhere". The memory is that of
+    PyTorch without gradients, weights and images left out.
     """
     with FakeTensorMode():
         network = create(name, **options).eval()
