@@ -18,6 +18,7 @@ from mdflow.commands.predictor import (
 )
 from mdflow.commands.training import HELD_OUT_SEED
 from mdflow.data import DATASETS, for_source, open_dataset, recognise, split_options
+from mdflow.data.packed import Packed
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
 from mdflow.deployment.runtime import OnnxPredictor
@@ -148,7 +149,8 @@ def recognise_source(source: str) -> str:
 
 
 def sets_at(name: str, root: str) -> Iterator[tuple[str, str, Dataset]]:
-    """The dataset of that name at a root: for Sintel one a pass that is there."""
+    """The dataset of that name at a root, or packed in a file: for Sintel one a pass that is there."""
+    name = "packed" if Packed.recognises(Path(root)) else name
     passes = [render for render in ("clean", "final") if (Path(root) / "training" / render).is_dir()]
     if name == "sintel" and passes:
         for render in passes:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from mdflow.commands import main
+from mdflow.commands.evaluate import sets_at
 from mdflow.data import open_dataset
 from mdflow.data.pack import pack
 from mdflow.data.packed import ARRAYS, Packed
@@ -98,6 +99,8 @@ def test_every_command_opens_the_file_and_it_travels_to_workers(tmp_path):
     assert main(command) == 0
     packed = open_dataset(tmp_path / "scenes.lmdb")
     assert isinstance(packed, Packed) and packed.name == "synthetic"
+    [(name, _, evaluated)] = sets_at("sintel", str(tmp_path / "scenes.lmdb"))
+    assert isinstance(evaluated, Packed) and name == "synthetic"  # what it is, the file says
     original = open_dataset("synthetic", length=3, size=(32, 40))
     for index, sample in enumerate(original[number] for number in range(3)):
         assert_equal(pickle.loads(pickle.dumps(packed))[index], sample)
