@@ -12,9 +12,9 @@ import torch
 from mdflow.checkpoint import read_network, save_network
 from mdflow.config import PretrainConfig
 from mdflow.data.io import read_flow, read_image, write_flow, write_image
-from mdflow.data.packed import Packed
+from mdflow.data.packing.packed import Packed
+from mdflow.data.packing.shards import make_index, read_index, write_shards
 from mdflow.data.sample import Sample
-from mdflow.data.shards import make_index, read_index, write_shards
 from mdflow.networks import create
 from mdflow.runs.folder import read_checkpoint
 from mdflow.settings import build, dump
@@ -95,7 +95,7 @@ def read_config(path: Path) -> object:
 
 def write_packed(path: Path) -> None:
     """Two pairs in a packed file."""
-    from mdflow.data.pack import pack
+    from mdflow.data.packing.pack import pack
 
     path.unlink(missing_ok=True)
     pack(Frames(path.parent), "frames", path, workers=0)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from mdflow.data.batches import Positions
+from mdflow.data.packing.shards import Shards, write_shards
 from mdflow.data.sample import Sample
-from mdflow.data.shards import Shards, write_shards
 from mdflow.reports.tables import text_table
 
 PAIRS_A_CLIP, CLIPS_A_SHARD, READ = 10, 100, 2000

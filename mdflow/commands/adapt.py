@@ -15,8 +15,8 @@ from mdflow.commands.training import make_network, open_training_data
 from mdflow.config import SHIPPED, UNTRAINED, DistillConfig, PretrainConfig
 from mdflow.data import UNLABELLED, open_dataset, recognise
 from mdflow.data.batches import Cached
-from mdflow.data.curate import Rules
-from mdflow.data.curated import PAIRS_FILE, extract
+from mdflow.data.curation.curate import Rules
+from mdflow.data.curation.curated import PAIRS_FILE, extract
 from mdflow.data.files import list_folders, list_images
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset

@@ -5,8 +5,8 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from mdflow.data.curate import Curation, Rules, curate
-from mdflow.data.curated import extract, require_new
+from mdflow.data.curation.curate import Curation, Rules, curate
+from mdflow.data.curation.curated import extract, require_new
 from mdflow.data.files import list_images
 from mdflow.data.videos import list_videos
 from mdflow.errors import InputError

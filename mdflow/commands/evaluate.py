@@ -18,7 +18,7 @@ from mdflow.commands.predictor import (
 )
 from mdflow.commands.training import HELD_OUT_SEED
 from mdflow.data import DATASETS, for_source, open_dataset, recognise, split_options
-from mdflow.data.packed import Packed
+from mdflow.data.packing.packed import Packed
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
 from mdflow.deployment.runtime import OnnxPredictor

@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 from mdflow.data import open_dataset
-from mdflow.data.pack import pack
-from mdflow.data.packed import Packed
+from mdflow.data.packing.pack import pack
+from mdflow.data.packing.packed import Packed
 from mdflow.errors import InputError
 from mdflow.results import make_folder
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mdflow.data import open_datasets
-from mdflow.data.shards import write_shards
+from mdflow.data.packing.shards import write_shards
 from mdflow.errors import InputError
 
 

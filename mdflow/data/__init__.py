@@ -9,7 +9,7 @@ import yaml
 
 from mdflow.config import SyntheticConfig
 from mdflow.data.chairs import FlyingChairs
-from mdflow.data.curated import Curated
+from mdflow.data.curation.curated import Curated
 from mdflow.data.files import entries
 from mdflow.data.frames import Frames
 from mdflow.data.hd1k import Hd1k
@@ -17,9 +17,9 @@ from mdflow.data.kitti import Kitti2012, Kitti2012Multiview, Kitti2015, Kitti201
 from mdflow.data.labelled import labelled_only
 from mdflow.data.middlebury import Middlebury
 from mdflow.data.mixture import Mixture
-from mdflow.data.packed import Packed
+from mdflow.data.packing.packed import Packed
+from mdflow.data.packing.shards import Shards
 from mdflow.data.sample import Dataset
-from mdflow.data.shards import Shards
 from mdflow.data.sintel import Sintel
 from mdflow.data.spring import Spring
 from mdflow.data.synthetic import Synthetic

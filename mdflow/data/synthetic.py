@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mdflow.data.hardness import hard_textures, with_shadows
-from mdflow.data.regular import regular_surfaces
 from mdflow.data.sample import Sample
-from mdflow.data.scene import Layer, flow_to, view, visible_in
-from mdflow.data.scenery import camera_scene, layered_scene
-from mdflow.data.textures import make_textures
+from mdflow.data.scenes.hardness import hard_textures, with_shadows
+from mdflow.data.scenes.regular import regular_surfaces
+from mdflow.data.scenes.scene import Layer, flow_to, view, visible_in
+from mdflow.data.scenes.scenery import camera_scene, layered_scene
+from mdflow.data.scenes.textures import make_textures
 from mdflow.errors import InputError
 
 

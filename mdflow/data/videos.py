@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdflow.data.curate import curate as curate_clip
+from mdflow.data.curation.curate import curate as curate_clip
 from mdflow.data.files import entries, list_folders, natural
 from mdflow.data.parts import locate, stretches
 from mdflow.data.sample import Sample
@@ -34,7 +34,7 @@ class Videos:
 
     A file of a folder that is no video, or has too few frames, is left out with a warning and listed in
     `left_out` (path to reason); a single file raises InputError. With `curate` each is surveyed first and
-    only the pairs that mdflow.data.curate chooses are given, cropped. At most OPEN_AT_ONCE files are open.
+    only the pairs that mdflow.data.curation.curate chooses are given, cropped. At most OPEN_AT_ONCE files are open.
     Random access within one video is slow (a key frame is often 250 frames away); `runs` names the
     stretches whose pairs should be read near one another (mdflow.data.order).
     """

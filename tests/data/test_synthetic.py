@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from mdflow.data.hardness import plain_texture, tiled_texture, with_shadows
 from mdflow.data.io import write_image
-from mdflow.data.scene import flow_to, view
-from mdflow.data.scenery import camera_scene, layered_scene
+from mdflow.data.scenes.hardness import plain_texture, tiled_texture, with_shadows
+from mdflow.data.scenes.scene import flow_to, view
+from mdflow.data.scenes.scenery import camera_scene, layered_scene
+from mdflow.data.scenes.textures import make_textures
 from mdflow.data.synthetic import Synthetic
-from mdflow.data.textures import make_textures
 from mdflow.errors import InputError
 from mdflow.geometry import warp
 

@@ -16,9 +16,9 @@ from mdflow.commands import main
 from mdflow.data import open_dataset
 from mdflow.data.batches import Positions
 from mdflow.data.io import write_image
-from mdflow.data.ranges import Ranges, whole
+from mdflow.data.packing.ranges import Ranges, whole
+from mdflow.data.packing.shards import Shards, index_of, make_index, save_index, split_name, write_shards
 from mdflow.data.sample import Sample
-from mdflow.data.shards import Shards, index_of, make_index, save_index, split_name, write_shards
 from mdflow.errors import InputError
 from mdflow.system import ranks
 
@@ -115,7 +115,7 @@ def test_shards_are_read_behind_urls(tmp_path, folder, server, monkeypatch):
     listed.write_text(f"{server}/packed/000002.tar\n\npacked/000000.tar\n")
     dataset = open_dataset(f"shards={listed}")
     assert [number_of(sample) for sample in dataset] == [8, 9, 10, 0, 1, 2, 3]
-    monkeypatch.setattr("mdflow.data.ranges.PAUSE", 0)
+    monkeypatch.setattr("mdflow.data.packing.ranges.PAUSE", 0)
     (folder / "whole.tar").write_bytes((folder / "000000.tar").read_bytes())
     with pytest.raises(InputError, match="expected a server that answers range requests"):
         Ranges().read(f"{server}/packed/whole.tar", 0, 10)
@@ -124,7 +124,7 @@ def test_shards_are_read_behind_urls(tmp_path, folder, server, monkeypatch):
 
 
 def test_a_broken_line_is_tried_again(monkeypatch):
-    monkeypatch.setattr("mdflow.data.ranges.PAUSE", 0)
+    monkeypatch.setattr("mdflow.data.packing.ranges.PAUSE", 0)
     troubles = [http.client.IncompleteRead(b""), http.client.BadStatusLine("?")]
 
     def answer(*_, **__):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from mdflow.data.packed import DESCRIPTION, arrays_of, open_store, sample_key
+from mdflow.data.packing.packed import DESCRIPTION, arrays_of, open_store, sample_key
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from mdflow.data.regular import lit, plane_wave, random_lattice, regular_surfaces, regular_texture
+from mdflow.data.scenes.regular import lit, plane_wave, random_lattice, regular_surfaces, regular_texture
+from mdflow.data.scenes.textures import SIZE
 from mdflow.data.synthetic import Synthetic
-from mdflow.data.textures import SIZE
 from mdflow.errors import InputError
 
 SMALL = {"length": 12, "size": (64, 80), "motion": (1.0, 5.0), "texture_count": 4, "seed": 1}

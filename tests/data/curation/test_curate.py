@@ -10,9 +10,9 @@ import pytest
 from conftest import encode
 
 from mdflow.data import open_dataset
-from mdflow.data.contact import COLOURS, KEPT, contact_sheet
-from mdflow.data.curate import Rules, curate, is_cut, make_shot
-from mdflow.data.curated import clip_names, extract
+from mdflow.data.curation.contact import COLOURS, KEPT, contact_sheet
+from mdflow.data.curation.curate import Rules, curate, is_cut, make_shot
+from mdflow.data.curation.curated import clip_names, extract
 from mdflow.data.io import read_image, write_image
 from mdflow.errors import InputError
 

@@ -3,9 +3,18 @@
 import numpy as np
 import pytest
 
-from mdflow.data.motion import Camera, PlaneMotion, SurfaceMotion
-from mdflow.data.scene import Layer, View, flow_to, frame_points, sample_texture, texture_points, view, visible_in
-from mdflow.data.scenery import random_bend
+from mdflow.data.scenes.motion import Camera, PlaneMotion, SurfaceMotion
+from mdflow.data.scenes.scene import (
+    Layer,
+    View,
+    flow_to,
+    frame_points,
+    sample_texture,
+    texture_points,
+    view,
+    visible_in,
+)
+from mdflow.data.scenes.scenery import random_bend
 
 HEIGHT, WIDTH = 24, 32
 

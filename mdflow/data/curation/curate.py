@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mdflow.data.curation.survey import REACH, Survey, survey_clip
 from mdflow.data.frames import FrameFolder
-from mdflow.data.survey import REACH, Survey, survey_clip
 from mdflow.data.video import Video
 from mdflow.errors import InputError
 

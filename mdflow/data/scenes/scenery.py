@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from mdflow.data.motion import Camera, PlaneMotion, SurfaceMotion
-from mdflow.data.scene import MAX_BEND_SLOPE, Layer
-from mdflow.data.textures import noise_field, star_polygon
+from mdflow.data.scenes.motion import Camera, PlaneMotion, SurfaceMotion
+from mdflow.data.scenes.scene import MAX_BEND_SLOPE, Layer
+from mdflow.data.scenes.textures import noise_field, star_polygon
 
 Textures = list[np.ndarray]
 

@@ -7,8 +7,8 @@ import pytest
 from mdflow.commands import main
 from mdflow.commands.evaluate import sets_at
 from mdflow.data import open_dataset
-from mdflow.data.pack import pack
-from mdflow.data.packed import ARRAYS, Packed
+from mdflow.data.packing.pack import pack
+from mdflow.data.packing.packed import ARRAYS, Packed
 from mdflow.data.sample import Sample
 from mdflow.errors import InputError
 

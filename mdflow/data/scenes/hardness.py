@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from mdflow.data.motion import PlaneMotion
-from mdflow.data.scene import Layer
-from mdflow.data.scenery import Textures, choose, draw_outline, random_direction
-from mdflow.data.textures import SIZE, noise_field, random_colors, to_uint8
+from mdflow.data.scenes.motion import PlaneMotion
+from mdflow.data.scenes.scene import Layer
+from mdflow.data.scenes.scenery import Textures, choose, draw_outline, random_direction
+from mdflow.data.scenes.textures import SIZE, noise_field, random_colors, to_uint8
 
 OPAQUE = 127  # an alpha above this takes a pixel over, with its motion: a shadow stays below
 

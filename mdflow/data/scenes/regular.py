@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from mdflow.data.hardness import plain_texture
-from mdflow.data.scenery import Textures
-from mdflow.data.textures import SIZE, noise_field, random_colors, to_uint8
+from mdflow.data.scenes.hardness import plain_texture
+from mdflow.data.scenes.scenery import Textures
+from mdflow.data.scenes.textures import SIZE, noise_field, random_colors, to_uint8
 
 PERIODS = (5.0, 60.0)  # texels
 HIGHEST = 2  # harmonic of a pattern

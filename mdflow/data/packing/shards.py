@@ -20,8 +20,8 @@ from mdflow.data.files import entries, natural
 from mdflow.data.io import decode_image
 from mdflow.data.npy import read_npy
 from mdflow.data.order import runs_of
+from mdflow.data.packing.ranges import Ranges, is_url, whole
 from mdflow.data.parts import locate, stretches
-from mdflow.data.ranges import Ranges, is_url, whole
 from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
 from mdflow.system.storage import write_whole, writing

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from mdflow.data.contact import contact_sheet
-from mdflow.data.curate import Curation, open_clip
+from mdflow.data.curation.contact import contact_sheet
+from mdflow.data.curation.curate import Curation, open_clip
 from mdflow.data.files import FileDataset, PairFiles, require_folder
 from mdflow.data.io import write_image
 from mdflow.data.pixels import read_bytes, write_bytes

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from mdflow.data.curate import Curation, open_clip
+from mdflow.data.curation.curate import Curation, open_clip
 from mdflow.errors import InputError
 
 TILES, COLUMNS, TILE_WIDTH, CAPTION = 60, 8, 200, 22
