@@ -62,8 +62,8 @@ class ShuffleDecoder(nn.Module):
 class FastFlowNet(FlowNetwork):
     """FastFlowNet: 1.37 M parameters, head-enhanced pooling pyramid, centre-dense cost volume.
 
-    `normalize`: divide features by their statistics before the cost volume (see `normalize_features`);
-    needed to train from scratch, off in the released weights. `coarse_passes`: as often the whole network looks at
+    `normalize`: costs are cosines (see `normalize_features`), needed to train from scratch; off in the released
+    weights. `coarse_passes`: as often the whole network looks at
     smaller frames first, each time of half the size (0 as published), so that the coarsest decoder starts from motion
     of twice the reach. `fine_iterations`: as often the finest decoder goes on from the flow on the frames enlarged to
     twice the size, so at 1/2 of the frame (0 as published); `finest_iterations`: then to four times, so at each pixel.

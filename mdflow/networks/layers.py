@@ -16,6 +16,8 @@ from mdflow.networks.convolution import Convolution, link, takes_half
 HALF = (torch.bfloat16, torch.float16)
 LARGEST = 2**23  # pixels of an enlarged frame; the maps of larger ones would take ten gigabytes and more
 PIXELS = (1, 2, 3)  # channels and pixels of each item of a batch
+PLACES = (2, 3)
+FLAT = 0.1  # of the typical square: a pixel whose own is no more keeps at most 0.7 of its length
 
 
 def convolution(
@@ -102,23 +104,31 @@ def shuffle_channels(x: Tensor, groups: int) -> Tensor:
 
 
 def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Tensor]:
-    """Both maps centred and divided by their standard deviation, statistics of the pair together.
+    """Both maps with each channel centred over the pair, then each pixel divided by its own length.
 
-    Taken over space and channels, for each pair of the batch (UFlow, Jonschkowski et al., ECCV 2020,
-    section 4.1). Without it a FastFlowNet trained from scratch sits at zero flow for thousands of steps.
+    So the mean over channels of their product is nearly a cosine: even of untrained features the best match is then
+    the right one at most pixels, where by the statistics of whole maps (UFlow, Jonschkowski et al., ECCV 2020, section
+    4.1) the brightest pixel wins, and a FastFlowNet from nothing leaves zero flow late (docs/networks.md). A pixel
+    that is far below the typical length, of a blank surface, stays short (FLAT).
     """
     kind = torch.promote_types(features1.dtype, torch.float32)
-    # In two passes, each at the speed of memory; torch.var_mean takes four times as long.
-    centred1, centred2 = subtract_mean(features1.to(kind), features2.to(kind))
-    variance = (centred1.square().mean(dim=PIXELS, keepdim=True) + centred2.square().mean(dim=PIXELS, keepdim=True)) / 2
-    scale = (variance + 1e-6).rsqrt()
-    return centred1 * scale, centred2 * scale
+    centred1, centred2 = subtract_mean(features1.to(kind), features2.to(kind), over=PLACES)
+    square1, square2 = mean_square(centred1), mean_square(centred2)
+    typical = (square1.mean(dim=PLACES, keepdim=True) + square2.mean(dim=PLACES, keepdim=True)) / 2
+    least = FLAT * typical + 1e-8
+    return centred1 * (square1 + least).rsqrt(), centred2 * (square2 + least).rsqrt()
 
 
-def subtract_mean(image1: Tensor, image2: Tensor) -> tuple[Tensor, Tensor]:
-    """Both images minus one scalar, the mean of the pair over frames, channels and pixels (MDFlow)."""
-    mean = (image1.mean(dim=PIXELS, keepdim=True) + image2.mean(dim=PIXELS, keepdim=True)) / 2
-    return image1 - mean, image2 - mean
+def mean_square(features: Tensor) -> Tensor:
+    """The mean over channels of the squares, (B,1,h,w)."""
+    # By the norm, which makes no map of squares.
+    return torch.linalg.vector_norm(features, dim=1, keepdim=True).square() / features.shape[1]
+
+
+def subtract_mean(map1: Tensor, map2: Tensor, over: Sequence[int] = PIXELS) -> tuple[Tensor, Tensor]:
+    """Both maps minus the mean of the pair; of images one scalar over frames, channels and pixels (MDFlow)."""
+    mean = (map1.mean(dim=over, keepdim=True) + map2.mean(dim=over, keepdim=True)) / 2
+    return map1 - mean, map2 - mean
 
 
 def warp_inside(features2: Tensor, flow12: Tensor, align_corners: bool = True) -> Tensor:

@@ -30,8 +30,7 @@ VARIANTS = {  # finest level with flow, and whether that level is regularised
 class LiteFlowNet2(FlowNetwork):
     """LiteFlowNet2, 6.4 M parameters; `variant` is how far its staged training has come.
 
-    `normalize`: divide features by their statistics before the cost volume, as FastFlowNet needs it to train
-    from scratch (see `normalize_features`); off in the released weights.
+    `normalize`: costs are cosines (see `normalize_features`), with which it trains sooner; off in the released weights.
     """
 
     stride = 32

@@ -57,8 +57,8 @@ class ContextNetwork(nn.Sequential):
 class PWCNet(FlowNetwork):
     """PWC-Net, 9.4 M parameters: pyramid, warping, cost volume.
 
-    `normalize`: divide features by their statistics before the cost volume, as UFlow does to train it
-    without labels; off in the released weights. `align_corners`: False for weights trained with a
+    `normalize`: costs are cosines (see `normalize_features`), needed to train from scratch, for which UFlow has a
+    normalisation of its own; off in the released weights. `align_corners`: False for weights trained with a
     PyTorch whose grid_sample knew no other way.
     """
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid, resize_flow
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import check_choice, fine_stages, scaled_frames, subtract_mean
+from mdflow.networks.layers import check_choice, fine_stages, normalize_features, scaled_frames, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, open_correlation
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
@@ -80,6 +80,8 @@ class RAFT(FlowNetwork):
     `align_corners`: False reproduces MDFlow's release, whose lookups are up to half a pixel off. `uncertainty`: a head
     for `estimate_with_uncertainty`. `upsampling`: "convex" or "bilinear", without it the size's own as published;
     `border`: "constant" mixes in zero flow from beyond the border, as published, "replicate" the border's own.
+    `normalize`: costs are cosines (see `normalize_features`), so that a network from nothing finds matches sooner; off
+    as published.
     `coarse_iterations`: as many first, with the same weights, on the frames at half the size (0 as published), so that
     the others start from motion of twice the reach, seen in twice the surroundings; MS-RAFT (Jahedi et al., ICIP 2022)
     does so with features of several levels. `fine_iterations`: as many more on the frames enlarged to twice the size,
@@ -102,6 +104,7 @@ class RAFT(FlowNetwork):
         size: str = "base",
         upsampling: str | None = None,
         border: str = "constant",
+        normalize: bool = False,
         coarse_iterations: int = 0,
         fine_iterations: int = 0,
         finest_iterations: int = 0,
@@ -134,6 +137,7 @@ class RAFT(FlowNetwork):
             else BilinearUpsampling(FACTOR)
         )
         self.preprocessing, self.correlation, self.align_corners = preprocessing, correlation, align_corners
+        self.normalize = normalize
         self.uncertainty = UncertaintyHead(self.hidden) if uncertainty else None
 
     def stages(self) -> list[tuple[float, int]]:
@@ -153,7 +157,12 @@ class RAFT(FlowNetwork):
         else:
             image1, image2 = 2 * image1 - 1, 2 * image2 - 1
         frames = scaled_frames(torch.cat([image1, image2]), [size for size, _ in self.stages()], FACTOR)
-        pairs = [both.chunk(2) for images in frames for both in (self.features(images), images)]
+        pairs = []
+        for images in frames:
+            matched1, matched2 = self.features(images).chunk(2)
+            if self.normalize:
+                matched1, matched2 = normalize_features(matched1, matched2)
+            pairs += [(matched1, matched2), images.chunk(2)]
         return [pair[0] for pair in pairs], [pair[1] for pair in pairs]
 
     def estimate(self, features1: Features, features2: Features) -> list[Tensor]:

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mdflow.correlation import local_correlation
 from mdflow.networks import create
 from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import (
@@ -16,11 +17,33 @@ from mdflow.networks.layers import (
 )
 
 
-def test_normalised_features_of_a_pair_have_zero_mean_and_unit_deviation():
-    features1, features2 = 3 + 2 * torch.randn(2, 2, 8, 16, 16, generator=torch.Generator().manual_seed(0))
-    both = torch.stack(normalize_features(features1, features2 + 1), dim=1).flatten(1)
-    torch.testing.assert_close(both.mean(1), torch.zeros(2), atol=1e-5, rtol=0)
-    torch.testing.assert_close(both.std(1), torch.ones(2), atol=1e-3, rtol=0)
+def test_normalised_features_know_neither_the_scale_nor_the_level_of_a_channel():
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(2, 2, 8, 16, 16, generator=generator)
+    level = 5 * torch.randn(8, 1, 1, generator=generator)
+    torch.testing.assert_close(normalize_features(*(3 * features + level)), normalize_features(*features))
+
+
+def test_every_pixel_has_one_length_but_a_flat_one_is_short():
+    features1, features2 = torch.randn(2, 1, 32, 16, 16, generator=torch.Generator().manual_seed(0))
+    features1[..., 0] = 0
+    for normalised in normalize_features(features1, features2):
+        squares = normalised.square().mean(dim=1)
+        assert (squares[..., 1:] > 0.7).all() and (squares < 1).all()
+    assert (normalize_features(features1, features2)[0][..., 0].square().mean(dim=1) < 0.3).all()
+
+
+@pytest.mark.parametrize("level", [2, 3])
+def test_of_untrained_features_the_best_match_is_the_right_one(level):
+    noise = torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
+    texture = F.interpolate(noise, scale_factor=8, mode="bicubic", align_corners=False).clamp(0, 1)
+    shift = 2 * 2**level
+    torch.manual_seed(0)
+    features1, features2 = create("fastflownet").encode(texture[..., shift : 256 + shift], texture[..., :256])
+    with torch.no_grad():
+        cost = local_correlation(*normalize_features(features1[level - 2], features2[level - 2]), radius=4)
+    best = cost[..., 4:-4, 4:-4].argmax(dim=1)
+    assert (best == 4 * 9 + 4 + 2).float().mean() > 0.8  # by the statistics of whole maps under a half
 
 
 def test_the_mean_is_one_scalar_for_each_pair():

@@ -109,6 +109,19 @@ def test_images_too_small_for_the_cost_pyramid_still_work():
     assert flow.isfinite().all()
 
 
+@pytest.mark.parametrize("normalize", [True, False])
+def test_with_cosines_for_costs_the_scale_of_the_features_makes_no_difference(normalize):
+    torch.manual_seed(0)
+    network, images = create("raft_small", iterations=2, normalize=normalize).eval(), torch.rand(2, 1, 3, 64, 64)
+    flows = []
+    with torch.no_grad():
+        for scale in (1, 3):
+            for parameter in network.features.conv2.parameters():
+                parameter.mul_(scale)
+            flows.append(network(*images)[-1])
+    assert torch.allclose(*flows, rtol=1e-3, atol=1e-3) == normalize
+
+
 def test_the_context_may_be_normalised_by_instance():
     network = create("raft", context_norm="instance", iterations=1)
     assert not any("running_mean" in key for key in network.state_dict())
