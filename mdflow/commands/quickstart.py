@@ -74,7 +74,9 @@ def run(arguments: argparse.Namespace) -> None:
     dataset, test = open_training_data(stage1), open_held_out(stage1)
     torch.manual_seed(arguments.seed)
     teacher = create("fastflownet", fine_iterations=1)
-    student = create("raft_small", iterations=4, upsampling="convex", border="replicate", fine_iterations=4)
+    student = create(
+        "raft_small", iterations=4, upsampling="convex", border="replicate", normalize=True, fine_iterations=4
+    )
     rows = [measured("zero flow", create("zero"), test), measured("FastFlowNet, untrained", teacher, test)]
     pretrain.run(stage1, teacher, dataset, test, folder)
     rows.append(measured("FastFlowNet, pretrained without labels", teacher, test))
