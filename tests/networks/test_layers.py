@@ -33,6 +33,14 @@ def test_every_pixel_has_one_length_but_a_flat_one_is_short():
     assert (normalize_features(features1, features2)[0][..., 0].square().mean(dim=1) < 0.3).all()
 
 
+def test_blank_frames_have_no_direction_and_a_finite_gradient():
+    features1, features2 = torch.zeros(2, 1, 4, 3, 3, requires_grad=True)
+    normalised1, normalised2 = normalize_features(features1, features2)
+    assert not normalised1.any()
+    gradients = torch.autograd.grad((normalised1 * normalised2).sum() + normalised1.sum(), (features1, features2))
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
 @pytest.mark.parametrize("level", [2, 3])
 def test_of_untrained_features_the_best_match_is_the_right_one(level):
     noise = torch.rand(1, 3, 40, 56, generator=torch.Generator().manual_seed(0))
