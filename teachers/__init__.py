@@ -47,8 +47,12 @@ def load(name: str, checkpoint: str | Path | None = None, **options: object) -> 
 
 
 def untrained(name: str, **options: object) -> FlowNetwork:
-    """The network, or the one that the release of that name is of, with fresh weights; InputError as load."""
-    network, own = blueprint(name)
+    """The network, or the one that the release of that name is of, with fresh weights; InputError as load.
+
+    A network's own name gives it as one trains it: what a release's weights want, such as features that are not
+    normalised, would keep a new one at zero flow for thousands of steps.
+    """
+    network, own = (name, {}) if name in NETWORKS else blueprint(name)
     return create(network, **{**own, **options})
 
 
@@ -102,7 +106,8 @@ def load_release(name: str, path: Path, options: dict[str, object]) -> FlowNetwo
     """The network of a released file, with that release's own options."""
     if name not in RELEASES:
         raise InputError(f"No release of '{name}' is known; give a .safetensors file instead of '{path}'.")
-    network = untrained(name, **options)
+    released, own = blueprint(name)
+    network = create(released, **{**own, **options})
     fit_weights(network, RELEASES[name].convert(read_release(path)), path)
     return network
 

@@ -140,6 +140,8 @@ def test_a_distillation_starts_from_shipped_weights_unless_told_otherwise():
     assert all(torch.equal(value, shipped[name]) for name, value in load("raft_small").state_dict().items())
     untrained = build(DistillConfig, student__init="untrained")
     assert not torch.equal(next(make_network(untrained.student, untrained).parameters()), next(iter(shipped.values())))
+    new = build(DistillConfig, teacher__init="untrained")
+    assert make_network(new.teacher, new).normalize
     strange = build(DistillConfig, student__name="raft")
     assert make_network(strange.student, strange).name == "raft"  # no weights of it are shipped
 

@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 from mdflow.checkpoint import save_network
 from mdflow.errors import InputError
-from mdflow.networks import create
+from mdflow.networks import NETWORKS, create
 from teachers import RELEASES, load, untrained
 
 
@@ -116,6 +116,12 @@ def test_a_release_names_a_network_without_its_weights_too():
     network = untrained("raft_mdflow", iterations=2)
     assert network.name == "raft"
     assert network.options == {**RELEASES["raft_mdflow"].options, "iterations": 2}
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name in RELEASES])
+def test_a_networks_own_name_gives_it_new_as_one_trains_it_not_as_its_release_was(name):
+    """A FastFlowNet without cosines, as released, would sit at zero flow for thousands of steps."""
+    assert untrained(name).options == {}
 
 
 def test_without_shipped_weights_the_source_is_named():
