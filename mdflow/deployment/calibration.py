@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mdflow.data.sample import Sample, spread
 from mdflow.deployment.quantize import MIRRORED, STEPS, Grid, Ranges, convolutions, quantize
 from mdflow.inference import Predictor
+from mdflow.kernels.native import without_kernels
 from mdflow.networks.network import FlowNetwork
 
 KEPT_VALUES = 4096  # of each tensor
@@ -88,8 +89,9 @@ def observe(network: FlowNetwork, samples: Iterable[Sample]) -> dict[str, Seen]:
         for name, module in convolutions(network).items()
     ]
     predictor = Predictor(network)
-    for sample in samples:
-        predictor(sample.image1, sample.image2)
+    with without_kernels():  # which would give a convolution's outputs behind its activation alone
+        for sample in samples:
+            predictor(sample.image1, sample.image2)
     for hook in hooks:
         hook.remove()
     return {name: all_seen(pairs) for name, pairs in seen.items()}

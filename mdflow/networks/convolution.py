@@ -19,28 +19,31 @@ class Convolution(nn.Conv2d):
         """(B,C,H,W) to the outputs."""
         if takes_half(self, x):
             return convolve_chain(x.bfloat16(), [link(self)])
-        if not self.is_open(x):
-            return super().forward(x)
-        if has_gradient(self, x):
-            return WinogradConvolution.apply(x, self.weight, self.bias, self.groups)
-        return winograd(x, self.weight, self.bias, self.groups)
+        return self.filtered(x) if takes_float(self, x) else super().forward(x)
 
-    def is_open(self, x: Tensor) -> bool:
-        """Whether the faster way in float32 is."""
-        if torch.compiler.is_exporting() or x.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
-            return False
-        if x.dtype != torch.float32 or self.weight.dtype != torch.float32:
-            return False
-        same = self.padding == tuple(side // 2 for side in self.kernel_size) and self.padding_mode == "zeros"
-        if not same or self.kernel_size not in PLACES or self.stride != (1, 1) or self.dilation != (1, 1):
-            return False
-        width = panel()
-        return width is not None and min(self.in_channels, self.out_channels) // self.groups >= width // 2
+    def filtered(self, x: Tensor, slope: float = 1.0, parts: int = 1) -> Tensor:
+        """By minimal filtering, of what it takes; then F.leaky_relu of a slope and F.channel_shuffle by `parts`."""
+        if has_gradient(self, x):
+            return WinogradConvolution.apply(x, self.weight, self.bias, self.groups, slope, parts)
+        return winograd(x, self.weight, self.bias, self.groups, slope=slope, parts=parts)
 
 
 def has_gradient(layer: nn.Conv2d, x: Tensor) -> bool:
     """Whether the outputs will be differentiated."""
     return torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad)
+
+
+def takes_float(layer: nn.Module, x: Tensor) -> bool:
+    """Whether a layer is a convolution that `winograd` can do with such maps."""
+    if not isinstance(layer, Convolution) or torch.compiler.is_exporting() or x.device.type != "cpu":
+        return False
+    if torch.is_autocast_enabled("cpu") or x.dtype != torch.float32 or layer.weight.dtype != torch.float32:
+        return False
+    same = layer.padding == tuple(side // 2 for side in layer.kernel_size) and layer.padding_mode == "zeros"
+    if not same or layer.kernel_size not in PLACES or layer.stride != (1, 1) or layer.dilation != (1, 1):
+        return False
+    width = panel()
+    return width is not None and min(layer.in_channels, layer.out_channels) // layer.groups >= width // 2
 
 
 def takes_half(layer: nn.Module, x: Tensor) -> bool:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from mdflow.errors import InputError
 from mdflow.geometry import enlarge, warp
 from mdflow.kernels.half import convolve_chain
-from mdflow.kernels.shuffle import shuffle
-from mdflow.networks.convolution import Convolution, link, takes_half
+from mdflow.networks.convolution import Convolution, link, takes_float, takes_half
 
 HALF = (torch.bfloat16, torch.float16)
 LARGEST = 2**23  # pixels of an enlarged frame; the maps of larger ones would take ten gigabytes and more
@@ -20,31 +19,53 @@ PLACES = (2, 3)
 FLAT = 0.1  # of the typical square: a pixel whose own is no more keeps at most 0.7 of its length
 
 
+class Activated(nn.Sequential):
+    """A convolution and its LeakyReLU, at one go where a kernel can."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return chained(x, self)
+
+
 def convolution(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, dilation: int = 1
-) -> nn.Sequential:
+) -> Activated:
     """A convolution that keeps the size (up to its stride), then LeakyReLU of slope 0.1."""
     padding = dilation * (kernel // 2)
-    return nn.Sequential(
+    return Activated(
         Convolution(inputs, outputs, kernel, stride, padding, dilation, groups),
         nn.LeakyReLU(0.1, inplace=True),
     )
 
 
-def chained(x: Tensor, *layers: nn.Module, parts: Sequence[int] = ()) -> Tensor:
+def chained(x: Tensor, *layers: nn.Module, slope: float = 1.0, parts: Sequence[int] = ()) -> Tensor:
     """Layers one after the other, single convolutions and those of `convolution`, at one go where a kernel can.
 
-    Behind each of them the channels are shuffled by so many of `parts`, if those are given.
+    Behind each single one there is a LeakyReLU of `slope` (1: none, 0: ReLU), and behind each layer the channels are
+    shuffled by so many of `parts`, if those are given.
     """
     parts = parts or (1,) * len(layers)
-    pairs = [tuple(layer) if isinstance(layer, nn.Sequential) else (layer, None) for layer in layers]
-    if all(takes_half(layer, x) for layer, _ in pairs):
-        slopes = [activation.negative_slope if activation else 1.0 for _, activation in pairs]
-        links = [link(layer, slope, part) for (layer, _), slope, part in zip(pairs, slopes, parts, strict=True)]
-        return convolve_chain(x.bfloat16(), links)
-    for layer, part in zip(layers, parts, strict=True):
-        x = shuffle_channels(layer(x), part)
+    alone = [layer[0] if isinstance(layer, Activated) else layer for layer in layers]
+    slopes = [layer[1].negative_slope if isinstance(layer, Activated) else slope for layer in layers]
+    steps = list(zip(alone, slopes, parts, strict=True))
+    if all(takes_half(layer, x) for layer in alone):
+        return convolve_chain(x.bfloat16(), [link(*step) for step in steps])
+    for step in steps:
+        x = one_step(x, *step)
     return x
+
+
+def one_step(x: Tensor, layer: nn.Module, slope: float, parts: int) -> Tensor:
+    """A layer, LeakyReLU and a shuffle, each as it comes where no kernel takes them together."""
+    if takes_float(layer, x):
+        return layer.filtered(x, slope, parts)
+    return shuffle_channels(leaky(layer(x), slope), parts)
+
+
+def leaky(x: Tensor, slope: float) -> Tensor:
+    """F.leaky_relu of a slope (1: none), in place."""
+    if slope == 1:
+        return x
+    return F.leaky_relu_(x, slope) if slope else F.relu_(x)
 
 
 def halved(images: Tensor, stride: int) -> Tensor:
@@ -98,7 +119,8 @@ def shuffle_channels(x: Tensor, groups: int) -> Tensor:
     if torch.compiler.is_exporting():
         return F.channel_shuffle(x, groups)
     if x.dtype not in HALF:
-        return shuffle(x, groups)
+        # Of channels that are last in memory in half of the time.
+        return x.movedim(1, -1).unflatten(-1, (groups, -1)).transpose(-1, -2).flatten(-2).contiguous().movedim(-1, 1)
     order = F.channel_shuffle(torch.eye(x.shape[1], dtype=x.dtype, device=x.device)[None], groups)[0]
     return F.conv2d(x, order[..., None, None])
 

@@ -5,11 +5,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import joined
+from mdflow.networks.layers import chained, joined
 from mdflow.networks.raft_aggregation import MotionAggregation
 
 
@@ -31,11 +30,8 @@ class MotionEncoder(nn.Module):
         self.joint = Convolution(cost_widths[-1] + flow_widths[1], outputs - 2, 3, padding=1)
 
     def forward(self, cost: Tensor, flow: Tensor) -> Tensor:
-        for layer in self.cost:
-            cost = F.relu_(layer(cost))
-        motion = F.relu_(self.flow2(F.relu_(self.flow1(flow))))
-        joint = F.relu_(self.joint(joined(cost, motion)))
-        return joined(joint, flow)
+        cost, motion = chained(cost, *self.cost, slope=0.0), chained(flow, self.flow1, self.flow2, slope=0.0)
+        return joined(chained(joined(cost, motion), self.joint, slope=0.0), flow)
 
 
 class ConvGRU(nn.Module):
@@ -107,4 +103,5 @@ class UpdateBlock(nn.Module):
             motion = joined(motion, self.aggregation(motion, terms.attention))
         for gru, share in zip(self.grus, terms.shares, strict=True):
             hidden = gru(hidden, motion, share)
-        return hidden, self.flow(hidden)
+        first, _, last = self.flow
+        return hidden, last(chained(hidden, first, slope=0.0))

@@ -47,6 +47,22 @@ def test_outputs_and_gradients_are_those_of_float64(kernel, inputs, outputs, siz
 
 
 @needs_kernels
+@pytest.mark.parametrize(("inputs", "outputs", "groups", "parts"), [(40, 35, 1, 1), (96, 96, 3, 3), (48, 48, 1, 8)])
+def test_leaky_relu_and_a_shuffle_behind_it_are_those_of_float64(inputs, outputs, groups, parts):
+    layer = convolution_of((3, 3), inputs, outputs, groups)
+    x, gradient = torch.randn(3, inputs, 13, 18).requires_grad_(), torch.randn(3, outputs, 13, 18)
+    y = layer.filtered(x, 0.3, parts)
+    found = [y, *torch.autograd.grad(y, [x, *layer.parameters()], gradient)]
+    with torch.no_grad():
+        assert layer.filtered(x, 0.3, parts).equal(y)
+    x = x.detach().double().requires_grad_()
+    y = F.channel_shuffle(F.leaky_relu(layer.double()(x), 0.3), parts)
+    exact = [y, *torch.autograd.grad(y, [x, *layer.parameters()], gradient.double())]
+    for one, expected in zip(found, exact, strict=True):
+        torch.testing.assert_close(one.double(), expected, rtol=0, atol=4e-5 * expected.std().item())
+
+
+@needs_kernels
 def test_without_gradients_the_outputs_are_the_same_bits():
     layer, x = convolution_of((3, 3), 24, 40, 1), torch.randn(2, 24, 17, 11)
     with torch.no_grad():
@@ -143,6 +159,7 @@ def test_shapes_alone_are_enough_for_the_operators():
 def test_the_other_width_of_registers_gives_the_same(other_registers):
     for kernel, inputs, outputs, size, groups in CASES:
         test_outputs_and_gradients_are_those_of_float64(kernel, inputs, outputs, size, groups)
+    test_leaky_relu_and_a_shuffle_behind_it_are_those_of_float64(96, 96, 3, 3)
 
 
 def test_the_gradient_of_a_gradient_is_refused():

@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from mdflow.correlation import local_correlation
+from mdflow.kernels.native import without_kernels
 from mdflow.networks import create
 from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import (
@@ -106,7 +107,8 @@ def test_every_convolution_gets_its_channels_last_in_memory(name):
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             layer.register_forward_hook(note)
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    # A kernel takes layers at one go, and no hook sees them.
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), without_kernels():
         network(torch.rand(1, 3, 128, 192), torch.rand(1, 3, 128, 192))
     assert not others
 
@@ -134,3 +136,15 @@ def test_chained_layers_are_the_layers_in_turn(half):
     tolerance = 0.02 if half else 1e-5
     torch.testing.assert_close(found.float(), expected.float(), rtol=tolerance, atol=tolerance)
     assert found.dtype == (torch.bfloat16 if half else torch.float32)
+
+
+def test_the_gradients_of_chained_layers_are_those_of_the_layers_in_turn():
+    torch.manual_seed(0)
+    layers = [convolution(20, 96), convolution(96, 96, groups=3), Convolution(96, 32, 3, padding=1)]
+    inputs = [torch.randn(2, 20, 9, 14, requires_grad=True), *(one for layer in layers for one in layer.parameters())]
+    found = chained(inputs[0], *layers, parts=(1, 3, 1)).square().mean()
+    with without_kernels():
+        second = F.channel_shuffle(layers[1](layers[0](inputs[0])), 3)
+        expected = layers[2](second).square().mean()
+    for one, other in zip(torch.autograd.grad(found, inputs), torch.autograd.grad(expected, inputs), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
