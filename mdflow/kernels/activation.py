@@ -13,7 +13,7 @@ torch.library.define(
 
 
 def activation_gradient(gradient: Tensor, y: Tensor, slope: float, parts: int) -> tuple[Tensor, Tensor]:
-    """The gradient of what F.leaky_relu (of a slope above 0), then F.channel_shuffle by `parts`, made y of, from y's.
+    """The gradient of what F.leaky_relu (slope 0 or more), then F.channel_shuffle by `parts`, made y of, from y's.
 
     All (B,C,H,W). The second result is the sum over items and pixels, (C,): the gradient of a bias.
     """

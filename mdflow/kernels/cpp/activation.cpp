@@ -6,8 +6,8 @@
 constexpr long BLOCK = 256;  // pixels whose sums are kept in single precision
 
 // Pixels of `parts` times `size` numbers, number i of part p at place i·parts + p: of the gradient there and the outputs
-// y, whose sign is that of what LeakyReLU was given, to the gradient before both. The sums over the pixels are added to
-// `sums`; `line` has room for a pixel. A known number of parts makes the loop short.
+// y, above 0 where what LeakyReLU was given is, to the gradient before both. The sums over the pixels are added to `sums`;
+// `line` has room for a pixel. A known number of parts makes the loop short.
 template <int known>
 static void block_gradient(const float *__restrict gradient, const float *__restrict y, float *__restrict result,
                            float *__restrict sums, float *__restrict line, long pixels, long parts, long size,

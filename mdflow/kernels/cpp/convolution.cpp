@@ -125,7 +125,7 @@ static void convolve_tiles(const Shape &shape, const float *x, const float *weig
         static thread_local Floats kept_values, kept_products, kept_waste, kept_outputs;
         float *values = room(kept_values, places * value_step);
         float *products = room(kept_products, places * product_step), *waste = room(kept_waste, shape.outputs);
-        float *ordered = room(kept_outputs, shuffled ? most * pixels_of_tile * shape.outputs : 0);
+        float *unshuffled = room(kept_outputs, shuffled ? most * pixels_of_tile * shape.outputs : 0);
 #pragma omp for schedule(static) collapse(2)
         for (long start = 0; start < tiles.count; start += most)
             for (long first = 0; first < shape.groups; first += together) {
@@ -134,15 +134,16 @@ static void convolve_tiles(const Shape &shape, const float *x, const float *weig
                     multiply_block(tiles, shape, block, group, x, weights, nothing.data());
                     for (long tile = 0; tile < block.count; tile++) {
                         float *pixels[pixels_of_tile];
-                        for (int i = 0; shuffled && i < pixels_of_tile; i++)
-                            pixels[i] = ordered + (tile * pixels_of_tile + i) * shape.outputs + group * outputs;
-                        if (!shuffled)
+                        if (shuffled)
+                            for (int i = 0; i < pixels_of_tile; i++)
+                                pixels[i] = unshuffled + (tile * pixels_of_tile + i) * shape.outputs + group * outputs;
+                        else
                             tiles.locate_outputs(start + tile, y + group * outputs, shape.outputs, waste, pixels);
                         restore_tile<high, wide, linear>(products + tile * width, product_step, bias + group * outputs,
                                                          after.slope, pixels, outputs);
                     }
                 }
-                if (shuffled) shuffle_block(tiles, shape, block, after.parts, ordered, y, waste);
+                if (shuffled) shuffle_block(tiles, shape, block, after.parts, unshuffled, y, waste);
             }
     }
 }
