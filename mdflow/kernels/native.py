@@ -87,6 +87,14 @@ def has_matrix_unit() -> bool:
     return panel() is not None and known_unit
 
 
+def computes(*maps: Tensor) -> bool:
+    """Whether kernels without a gradient can be had for such maps: on a CPU, all float32 or all bfloat16."""
+    if torch.compiler.is_exporting() or (torch.is_grad_enabled() and any(each.requires_grad for each in maps)):
+        return False
+    kinds = {(each.device.type, each.dtype) for each in maps}
+    return panel() is not None and kinds in ({("cpu", torch.float32)}, {("cpu", torch.bfloat16)})
+
+
 def channels_last(maps: Tensor) -> Tensor:
     """The maps, their channels last in memory."""
     return maps.contiguous(memory_format=torch.channels_last)

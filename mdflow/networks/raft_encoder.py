@@ -7,9 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.errors import InputError
+from mdflow.kernels.native import computes
+from mdflow.kernels.normalization import rectify_, statistics
 from mdflow.networks.convolution import Convolution
 
 Norm = Callable[[int], nn.Module]
+EPSILON = 1e-5  # added to variances
 
 
 class InstanceNorm(nn.Module):
@@ -18,12 +21,45 @@ class InstanceNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
 
+    def factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The factors and shifts (B,C) of the channels."""
+        return statistics(x, EPSILON)
+
+
+class BatchNorm(nn.BatchNorm2d):
+    """nn.BatchNorm2d."""
+
+    def factors(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The factors and shifts (1,C) of the channels; None where it learns, from the batch's own statistics."""
+        if self.training or (torch.is_grad_enabled() and self.weight.requires_grad):
+            return None
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
+        return scale[None], (self.bias - self.running_mean * scale)[None]
+
+
+class NoNorm(nn.Identity):
+    """Nothing."""
+
+    def factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The factors and shifts (1,C) of the channels."""
+        shift = x.new_zeros(1, x.shape[1], dtype=torch.float32)
+        return shift + 1, shift
+
 
 NORMS: dict[str, Norm] = {
-    "batch": nn.BatchNorm2d,
+    "batch": BatchNorm,
     "instance": lambda channels: InstanceNorm(),
-    "none": lambda channels: nn.Identity(),
+    "none": lambda channels: NoNorm(),
 }
+
+
+def rectified(norm: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """ReLU of the normalised map; with a shortcut, then ReLU of the sum of both."""
+    factors = norm.factors(x) if computes(x, *([] if shortcut is None else [shortcut])) else None
+    if factors is not None:
+        return rectify_(x, *factors, shortcut)
+    y = F.relu_(norm(x))
+    return y if shortcut is None else F.relu_(shortcut + y)
 
 
 class ResidualBlock(nn.Module):
@@ -36,9 +72,8 @@ class ResidualBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu_(self.norm1(self.conv1(x)))
-        y = F.relu_(self.norm2(self.conv2(y)))
-        return F.relu_(self.shortcut(x) + y)
+        y = rectified(self.norm1, self.conv1(x))
+        return rectified(self.norm2, self.conv2(y), self.shortcut(x))
 
 
 class BottleneckBlock(nn.Module):
@@ -53,10 +88,9 @@ class BottleneckBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = F.relu_(self.norm1(self.conv1(x)))
-        y = F.relu_(self.norm2(self.conv2(y)))
-        y = F.relu_(self.norm3(self.conv3(y)))
-        return F.relu_(self.shortcut(x) + y)
+        y = rectified(self.norm1, self.conv1(x))
+        y = rectified(self.norm2, self.conv2(y))
+        return rectified(self.norm3, self.conv3(y), self.shortcut(x))
 
 
 def shortcut(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
@@ -93,7 +127,7 @@ class ResidualEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         if self.by_image and image.device.type == "cpu" and len(image) > 1:
             return torch.cat([self(one) for one in image.split(1)])
-        x = F.relu_(self.norm1(self.conv1(image)))
+        x = rectified(self.norm1, self.conv1(image))
         return self.conv2(self.layer3(self.layer2(self.layer1(x))))
 
 

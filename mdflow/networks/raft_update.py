@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mdflow.kernels.gates import unit_gates, unit_state
+from mdflow.kernels.native import computes
 from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import chained, joined
 from mdflow.networks.raft_aggregation import MotionAggregation
@@ -53,8 +55,11 @@ class ConvGRU(nn.Module):
 
     def forward(self, hidden: Tensor, inputs: Tensor, share: Tensor) -> Tensor:
         """The next hidden state; `share` is self.context of the context features."""
-        channels = hidden.shape[1]
-        gates = torch.sigmoid(self.gates(joined(hidden, inputs)) + share[:, : 2 * channels])
+        channels, gates = hidden.shape[1], self.gates(joined(hidden, inputs))
+        if computes(gates, share, hidden, inputs):
+            update, joint = unit_gates(gates, share, hidden, inputs)
+            return unit_state(self.candidate(joint), share, update, hidden)
+        gates = torch.sigmoid(gates + share[:, : 2 * channels])
         update, reset = gates.chunk(2, dim=1)
         candidate = self.candidate(joined(reset * hidden, inputs)) + share[:, 2 * channels :]
         return hidden + update * (torch.tanh(candidate) - hidden)

@@ -1,0 +1,89 @@
+// What a convolutional gated recurrent unit does between its convolutions, on maps (pixels, channels).
+
+#include <algorithm>
+
+#include "numbers.h"
+
+constexpr long BLOCK = 64;  // pixels
+
+// To the last digit or two of single precision: 2 to the nearest whole power, times a polynomial of what is left.
+static inline float exponential(float x)
+{
+    x = x < -87 ? -87 : x > 87 ? 87 : x;
+    const float rounding = 12582912;  // 1.5 times 2 to the 23rd: a sum with it is whole, and ends in the number's bits
+    const float sum = x * 1.44269504f + rounding, whole = sum - rounding;
+    const float left = x - whole * 0.693359375f + whole * 2.12194440e-4f;
+    float value = 1 / 5040.0f;
+    value = value * left + 1 / 720.0f;
+    value = value * left + 1 / 120.0f;
+    value = value * left + 1 / 24.0f;
+    value = value * left + 1 / 6.0f;
+    value = value * left + 0.5f;
+    value = value * left + 1;
+    value = value * left + 1;
+    return value * from_bits((bits_of(sum) + 127) << 23);
+}
+
+static inline float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
+static inline float hyperbolic_tangent(float x) { return 1 - 2 / (1 + exponential(2 * x)); }
+
+template <typename Number>
+static void open_gates(const Number *gates, const Number *share, const Number *hidden, const Number *inputs,
+                       Number *__restrict update, Number *__restrict joint, long pixels, long channels, long more)
+{
+    for (long pixel = 0; pixel < pixels; pixel++) {
+        for (long i = 0; i < channels; i++) put(update[i], sigmoid(single(gates[i]) + single(share[i])));
+        for (long i = 0; i < channels; i++)
+            put(joint[i], sigmoid(single(gates[channels + i]) + single(share[channels + i])) * single(hidden[i]));
+        std::copy(inputs, inputs + more, joint + channels);
+        gates += 2 * channels, share += 3 * channels, hidden += channels, inputs += more;
+        update += channels, joint += channels + more;
+    }
+}
+
+// The gates (2 * channels, update and reset) with the context's share (3 * channels), opened: the update, and what the
+// candidate is made of, the hidden state behind the reset joined with `more` channels of inputs.
+extern "C" void unit_gates(const void *gates, const void *share, const void *hidden, const void *inputs, void *update,
+                           void *joint, long pixels, long channels, long more, int half, int threads)
+{
+    with_numbers(half, [&](auto number) {
+        typedef decltype(number) Number;
+        const auto at = [](const void *map, long place) { return static_cast<const Number *>(map) + place; };
+#pragma omp parallel for schedule(static) num_threads(threads)
+        for (long start = 0; start < pixels; start += BLOCK)
+            open_gates(at(gates, start * 2 * channels), at(share, start * 3 * channels), at(hidden, start * channels),
+                       at(inputs, start * more), static_cast<Number *>(update) + start * channels,
+                       static_cast<Number *>(joint) + start * (channels + more), std::min(BLOCK, pixels - start),
+                       channels, more);
+    });
+}
+
+template <typename Number>
+static void blend(const Number *candidate, const Number *share, const Number *update, const Number *hidden,
+                  Number *__restrict next, long pixels, long channels)
+{
+    for (long pixel = 0; pixel < pixels; pixel++) {
+        for (long i = 0; i < channels; i++) {
+            const float before = single(hidden[i]);
+            const float wanted = hyperbolic_tangent(single(candidate[i]) + single(share[2 * channels + i]));
+            put(next[i], before + single(update[i]) * (wanted - before));
+        }
+        candidate += channels, share += 3 * channels, update += channels, hidden += channels, next += channels;
+    }
+}
+
+// The next hidden state: as far as the update says from the one before to the candidate with the context's share.
+extern "C" void unit_state(const void *candidate, const void *share, const void *update, const void *hidden, void *next,
+                           long pixels, long channels, int half, int threads)
+{
+    with_numbers(half, [&](auto number) {
+        typedef decltype(number) Number;
+        const auto at = [](const void *map, long place) { return static_cast<const Number *>(map) + place; };
+#pragma omp parallel for schedule(static) num_threads(threads)
+        for (long start = 0; start < pixels; start += BLOCK) {
+            const long place = start * channels;
+            blend(at(candidate, place), at(share, 3 * place), at(update, place), at(hidden, place),
+                  static_cast<Number *>(next) + place, std::min(BLOCK, pixels - start), channels);
+        }
+    });
+}

@@ -1,0 +1,41 @@
+// Numbers as maps hold them, in single precision or in bfloat16; what is computed with them is in single precision.
+
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+struct BFloat16 {
+    uint16_t bits;
+};
+
+static inline float from_bits(uint32_t bits)
+{
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t bits_of(float value)
+{
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static inline float single(float value) { return value; }
+static inline float single(BFloat16 value) { return from_bits(uint32_t(value.bits) << 16); }
+
+static inline void put(float &to, float value) { to = value; }
+static inline void put(BFloat16 &to, float value)
+{
+    const uint32_t bits = bits_of(value);
+    to.bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  // to the nearest, of two the even one
+}
+
+// Calls `run` with a number of the kind that maps hold.
+template <typename Run> static inline void with_numbers(bool half, Run run)
+{
+    if (half) run(BFloat16());
+    else run(float());
+}

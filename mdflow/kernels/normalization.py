@@ -1,0 +1,62 @@
+"""Normalisation and ReLU of a map in two passes, on a CPU without gradients; the kernel is in cpp/normalization.cpp."""
+
+import torch
+from torch import Tensor
+
+from mdflow.kernels.native import call, channels_last
+
+torch.library.define("mdflow::statistics", "(Tensor x, float least) -> (Tensor, Tensor)")
+torch.library.define(
+    "mdflow::rectify_",
+    "(Tensor(a!) x, Tensor scale, Tensor shift, Tensor? shortcut) -> ()",
+    tags=torch.Tag.needs_fixed_stride_order,
+)
+
+
+def statistics(x: Tensor, least: float) -> tuple[Tensor, Tensor]:
+    """The factors and the shifts (B,C) that take each channel of each item to mean 0 and variance 1.
+
+    `least` is added to the variance. In float32.
+    """
+    return torch.ops.mdflow.statistics.default(x, least)
+
+
+@torch.library.impl("mdflow::statistics", "cpu")
+def _statistics(x: Tensor, least: float) -> tuple[Tensor, Tensor]:
+    x, results = channels_last(x), new_statistics(x, least)
+    call("statistics", [x, *results], sizes_of(x), least, x.dtype == torch.bfloat16)
+    return results
+
+
+@torch.library.register_fake("mdflow::statistics")
+def new_statistics(x: Tensor, least: float) -> tuple[Tensor, Tensor]:
+    """Room for the results."""
+    return tuple(x.new_empty(x.shape[:2], dtype=torch.float32) for _ in range(2))
+
+
+def rectify_(x: Tensor, scale: Tensor, shift: Tensor, shortcut: Tensor | None = None) -> Tensor:
+    """ReLU of x times `scale` plus `shift`; with a shortcut, then ReLU of the sum of both.
+
+    x, shortcut (B,C,H,W), float32 or both bfloat16, scale and shift (B,C) or (1,C). Computed in float32. The result has
+    its channels last in memory; where x has so too, it takes x's place.
+    """
+    x = channels_last(x)
+    torch.ops.mdflow.rectify_.default(x, scale, shift, shortcut)
+    return x
+
+
+@torch.library.impl("mdflow::rectify_", "cpu")
+def _rectify(x: Tensor, scale: Tensor, shift: Tensor, shortcut: Tensor | None) -> None:
+    scale, shift = (each.expand(len(x), -1).contiguous() for each in (scale, shift))
+    maps = [x, scale, shift, None if shortcut is None else channels_last(shortcut)]
+    call("rectify", maps, sizes_of(x), x.dtype == torch.bfloat16)
+
+
+@torch.library.register_fake("mdflow::rectify_")
+def _change_nothing(x: Tensor, scale: Tensor, shift: Tensor, shortcut: Tensor | None) -> None:
+    """Shapes stay."""
+
+
+def sizes_of(x: Tensor) -> list[int]:
+    """What the kernels are told of a map."""
+    return [len(x), x.shape[2] * x.shape[3], x.shape[1]]
