@@ -54,6 +54,8 @@ struct Window {
     Box box;
     float right, below;
 
+    Window() {}
+
     // `points`: the pixels' matches, x and then y; times `step` in pixels of image 2.
     Window(const Sizes &sizes, long pixel, const float *points, float step, long radius)
     {
@@ -75,29 +77,30 @@ private:
     }
 };
 
-// Inner products of two queries with the pixels of a box.
+// Inner products of `count` queries with the pixels of a box, each query's LARGEST + LANES apart.
+template <int count>
 static inline void multiply(const Sizes &sizes, const Box &box, const float *map, const float *outside,
-                            const float *query1, const float *query2, float *products1, float *products2)
+                            const float *const *queries, float *products)
 {
-    constexpr int half = LANES / 2;
+    constexpr int together = LANES / count;
     const float *pixels[LARGEST + LANES];
     box.locate(sizes, map, outside, pixels);
-    std::fill_n(pixels + box.count(), half, outside);
-    for (long first = 0; first < box.count(); first += half) {
+    std::fill_n(pixels + box.count(), together, outside);
+    for (long first = 0; first < box.count(); first += together) {
         Lanes sums[LANES] = {};
         for (long channel = 0; channel < sizes.channels; channel += LANES) {
-            Lanes values1 = load(query1 + channel), values2 = load(query2 + channel);
-#pragma GCC unroll 8
-            for (int i = 0; i < half; i++) {
-                Lanes pixel = load(pixels[first + i] + channel);
-                sums[i] += values1 * pixel;
-                sums[half + i] += values2 * pixel;
+            Lanes values[count];
+            for (int query = 0; query < count; query++) values[query] = load(queries[query] + channel);
+#pragma GCC unroll 16
+            for (int i = 0; i < together; i++) {
+                const Lanes pixel = load(pixels[first + i] + channel);
+                for (int query = 0; query < count; query++) sums[query * together + i] += values[query] * pixel;
             }
         }
         float found[LANES];
         store(found, summed(sums));
-        std::copy_n(found, half, products1 + first);
-        std::copy_n(found + half, half, products2 + first);
+        for (int query = 0; query < count; query++)
+            std::copy_n(found + query * together, together, products + query * (LARGEST + LANES) + first);
     }
 }
 
@@ -137,34 +140,61 @@ static inline void spread(const Window &window, const float *gradients, float *b
         }
 }
 
+// What is asked of one level.
+struct Lookup {
+    Sizes sizes;
+    const float *features1, *features2, *points, *outside;  // `outside`: a pixel of zeros
+    float *costs;
+    long radius, total;
+    float step;
+
+    // The costs of `count` neighbours, which look at nearly the same place and share what is read of it. Where they do
+    // not, the one half of them after the other.
+    template <int count> void find(const long *pixels) const
+    {
+        Window windows[count];
+        const float *queries[count];
+        for (int i = 0; i < count; i++) {
+            windows[i] = Window(sizes, pixels[i], points, step, radius);
+            queries[i] = features1 + pixels[i] * sizes.channels;
+        }
+        Box shared = windows[0].box;
+        for (int i = 1; i < count; i++) shared = united(shared, windows[i].box);
+        if constexpr (count > 1)
+            if (shared.count() > 3 * windows[0].box.count() / 2) {
+                find<count / 2>(pixels);
+                return find<count / 2>(pixels + count / 2);
+            }
+        static thread_local float products[count * (LARGEST + LANES)];
+        if (shared.meets(sizes)) {
+            const float *map = features2 + pixels[0] / (sizes.height * sizes.width) * sizes.size2();
+            multiply<count>(sizes, shared, map, outside, queries, products);
+        } else {
+            std::fill_n(products, count * (LARGEST + LANES), 0.0f);
+        }
+        for (int i = 0; i < count; i++)
+            interpolate(windows[i], shared, products + i * (LARGEST + LANES), costs + pixels[i] * total);
+    }
+};
+
 // Costs (pixels, channels of `total`, of which these are the first ones) of features1 (batch, height, width, channels)
 // with features2 in windows of 2·radius + 1 around points (batch, 2, height, width) times `step`.
-// Neighbours, which look at nearly the same place, share what is read of it.
 extern "C" void window_costs(const float *features1, const float *features2, const float *points, float *costs,
                              long batch, long height, long width, long height2, long width2, long channels, long radius,
                              long total, float step, int threads)
 {
-    const Sizes sizes{batch, height, width, height2, width2, channels};
     const std::vector<float> nothing(channels);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (long row = 0; row < batch * height; row++)
-        for (long x = 0; x < width; x += 2) {
-            const long pixels[2] = {row * width + x, row * width + std::min(x + 1, width - 1)};
-            const float *map = features2 + row / height * sizes.size2();
-            const float *queries[2] = {features1 + pixels[0] * channels, features1 + pixels[1] * channels};
-            const Window windows[2] = {{sizes, pixels[0], points, step, radius},
-                                       {sizes, pixels[1], points, step, radius}};
-            const Box shared = united(windows[0].box, windows[1].box);
-            const bool near = shared.count() <= 3 * windows[0].box.count() / 2;
-            for (int i = 0; i < 2; i++) {
-                const Box &box = near ? shared : windows[i].box;
-                static thread_local float products[2][LARGEST + 2 * LANES];
-                if (!box.meets(sizes)) std::fill_n(products[i], box.count() + LANES, 0.0f);
-                else if (i == 0 || !near)
-                    multiply(sizes, box, map, nothing.data(), queries[0], queries[1], products[0], products[1]);
-                interpolate(windows[i], box, products[i], costs + pixels[i] * total);
+    const Lookup lookup{{batch, height, width, height2, width2, channels},
+                        features1, features2, points, nothing.data(), costs, radius, total, step};
+#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
+    for (long image = 0; image < batch; image++)
+        for (long y = 0; y < height; y += 2)
+            for (long x = 0; x < width; x += 2) {
+                const long upper = (image * height + y) * width, lower = upper + (y + 1 < height ? width : 0);
+                const long right = std::min(x + 1, width - 1);
+                const long pixels[4] = {upper + x, upper + right, lower + x, lower + right};
+                lookup.find<4>(pixels);
             }
-        }
 }
 
 // One pixel's gradient and those of the pixels of its window, for PIECE channels.
