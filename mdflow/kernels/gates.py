@@ -24,7 +24,8 @@ def unit_gates(gates: Tensor, share: Tensor, hidden: Tensor, inputs: Tensor) -> 
     """The update, and what the candidate's convolution takes: the hidden state behind the reset, joined with `inputs`.
 
     gates (B,2C,h,w), update and reset; the context's share of them and of the candidate (B,3C,h,w); hidden (B,C,h,w);
-    inputs (B,I,h,w): all float32 or all bfloat16, as are the results. Computed in float32.
+    inputs (B,I,h,w): all float32 or all bfloat16, as are the results; the hidden state is either of them. Computed in
+    float32.
     """
     return torch.ops.mdflow.unit_gates.default(gates, share, hidden, inputs)
 
@@ -33,7 +34,7 @@ def unit_gates(gates: Tensor, share: Tensor, hidden: Tensor, inputs: Tensor) -> 
 def _unit_gates(gates: Tensor, share: Tensor, hidden: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     maps = [channels_last(each) for each in (gates, share, hidden, inputs)]
     results = new_gates(*maps)
-    call("unit_gates", [*maps, *results], [*sizes_of(hidden), inputs.shape[1]], hidden.dtype == torch.bfloat16)
+    call("unit_gates", [*maps, *results], [*sizes_of(hidden), inputs.shape[1]], *are_half(gates, hidden))
     return results
 
 
@@ -41,13 +42,12 @@ def _unit_gates(gates: Tensor, share: Tensor, hidden: Tensor, inputs: Tensor) ->
 def new_gates(gates: Tensor, share: Tensor, hidden: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Room for the results."""
     batch, channels, height, width = hidden.shape
-    joint = batch, channels + inputs.shape[1], height, width
-    last = torch.channels_last
-    return torch.empty_like(hidden, memory_format=last), torch.empty(joint, **kind_of(hidden), memory_format=last)
+    widths = channels, channels + inputs.shape[1]
+    return tuple(new_map(gates, (batch, wide, height, width)) for wide in widths)
 
 
 def unit_state(candidate: Tensor, share: Tensor, update: Tensor, hidden: Tensor) -> Tensor:
-    """The next hidden state, maps (B,C,h,w) and the share as for `unit_gates`."""
+    """The next hidden state, of the kind of the one before; maps (B,C,h,w), and the share, as for `unit_gates`."""
     return torch.ops.mdflow.unit_state.default(candidate, share, update, hidden)
 
 
@@ -55,19 +55,24 @@ def unit_state(candidate: Tensor, share: Tensor, update: Tensor, hidden: Tensor)
 def _unit_state(candidate: Tensor, share: Tensor, update: Tensor, hidden: Tensor) -> Tensor:
     maps = [channels_last(each) for each in (candidate, share, update, hidden)]
     result = new_state(*maps)
-    call("unit_state", [*maps, result], sizes_of(hidden), hidden.dtype == torch.bfloat16)
+    call("unit_state", [*maps, result], sizes_of(hidden), *are_half(candidate, hidden))
     return result
 
 
 @torch.library.register_fake("mdflow::unit_state")
 def new_state(candidate: Tensor, share: Tensor, update: Tensor, hidden: Tensor) -> Tensor:
     """Room for the result."""
-    return torch.empty_like(hidden, memory_format=torch.channels_last)
+    return new_map(hidden, hidden.shape)
 
 
-def kind_of(maps: Tensor) -> dict:
-    """For new maps of the same kind."""
-    return {"dtype": maps.dtype, "device": maps.device}
+def new_map(like: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Room for a map of the kind of another, its channels last in memory."""
+    return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
+
+
+def are_half(*maps: Tensor) -> list[bool]:
+    """Which of the maps are bfloat16."""
+    return [each.dtype == torch.bfloat16 for each in maps]
 
 
 def sizes_of(hidden: Tensor) -> list[int]:

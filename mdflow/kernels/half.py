@@ -70,15 +70,16 @@ def run_links(
     x: Tensor, weights: list[Tensor], biases: list[Tensor], numbers: list[int], slopes: list[float], y: Tensor
 ) -> Tensor:
     """The links at one go, to y."""
-    x, layers, pointers = channels_last(x), [], []
+    x, layers, held = channels_last(x), [], []
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         groups, stride, *padding, parts = numbers[NUMBERS * i : NUMBERS * (i + 1)]
         packed = once(weight, "half", lambda weight=weight, groups=groups: pack_weights(weight, groups))
         padded = once(bias, "half", lambda bias=bias: F.pad(bias.detach().bfloat16().float(), (0, SIDE)))
         order = channel_order(len(weight), parts)
         layers += [weight.shape[1] * groups, len(weight), groups, *weight.shape[2:], stride, *padding]
-        pointers += [packed.data_ptr(), padded.data_ptr(), 0 if order is None else order.data_ptr()]
-    maps = [x, torch.tensor(layers), torch.tensor(pointers), torch.tensor(slopes), y]
+        held += [packed, padded, order]
+    pointers = torch.tensor([0 if each is None else each.data_ptr() for each in held])
+    maps = [x, torch.tensor(layers), pointers, torch.tensor(slopes), y]
     call("convolve_chain", maps, [len(x), *x.shape[2:], len(weights)])
     return y
 

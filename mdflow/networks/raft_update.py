@@ -56,7 +56,7 @@ class ConvGRU(nn.Module):
     def forward(self, hidden: Tensor, inputs: Tensor, share: Tensor) -> Tensor:
         """The next hidden state; `share` is self.context of the context features."""
         channels, gates = hidden.shape[1], self.gates(joined(hidden, inputs))
-        if computes(gates, share, hidden, inputs):
+        if computes(gates, share, inputs) and computes(hidden):
             update, joint = unit_gates(gates, share, hidden, inputs)
             return unit_state(self.candidate(joint), share, update, hidden)
         gates = torch.sigmoid(gates + share[:, : 2 * channels])

@@ -54,6 +54,15 @@ def test_link_is_convolution(link, size):
 
 
 @needs_kernels
+def test_weights_made_for_the_moment_count():
+    """Those of the inference mode, of which nothing is kept, as a normalised weight."""
+    torch.manual_seed(3)
+    with torch.inference_mode():
+        x, links = torch.randn(1, 87, 9, 37).bfloat16(), [random_link(*SINGLE["many channels"])]
+        assert_close(convolve_chain(x, links), exact(x, links))
+
+
+@needs_kernels
 @pytest.mark.parametrize("threads", [1, 2])
 def test_chain_is_its_links(threads, on_threads):
     """Of different kernels, strides and shuffles, on as many threads, each with rows of its own."""

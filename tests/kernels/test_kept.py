@@ -29,3 +29,12 @@ def test_nothing_is_kept_of_what_is_gone():
     del weight
     gc.collect()
     assert len(made) == before
+
+
+def test_made_again_of_what_has_no_version():
+    """A change of a tensor of the inference mode cannot be seen."""
+    with torch.inference_mode():
+        weight = torch.ones(3)
+        once(weight, "double", lambda: 2 * weight)
+        weight.add_(1)
+        assert torch.equal(once(weight, "double", lambda: 2 * weight), torch.full((3,), 4.0))

@@ -5,7 +5,7 @@ import torch
 
 from mdflow.geometry import coordinate_grid
 from mdflow.kernels import native
-from mdflow.kernels.windows import has_windows, windows
+from mdflow.kernels.windows import TALLEST, all_windows, has_windows, windows
 from mdflow.networks.raft_correlation import AllPairs, halved
 
 needs_kernels = pytest.mark.skipif(native.panel() is None, reason="no kernels for this processor, or no compiler")
@@ -29,6 +29,15 @@ def results(costs_of, maps, points, radius):
     costs = costs_of(*maps, points, radius)
     gradient = torch.randn(costs.shape, generator=torch.Generator().manual_seed(1)).to(costs)
     return [costs, *torch.autograd.grad(costs, maps, gradient)]
+
+
+def rounded_maps(channels, size):
+    """Scaled features and levels that bfloat16 holds as they are, and points."""
+    maps, points = maps_and_points(channels, size)
+    with torch.no_grad():
+        rounded = [maps[0] / math.sqrt(channels), *halved(maps[1])]
+    features1, *levels = [each.bfloat16().float() for each in rounded]
+    return features1, levels, points
 
 
 def ours(features1, features2, points, radius):
@@ -58,10 +67,50 @@ def test_a_whole_pixels_costs_are_inner_products_to_the_last_digits():
 
 
 @needs_kernels
-def test_a_match_that_is_nowhere_spoils_its_own_costs_alone():
+@pytest.mark.parametrize(("radius", "channels", "size"), [case for case in CASES if case[0] <= TALLEST])
+def test_the_matrix_units_costs_are_those_of_rounded_features(radius, channels, size):
+    features1, levels, points = rounded_maps(channels, size)
+    found, expected = (all_windows(features1, levels, points, radius, half) for half in (True, False))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@needs_kernels
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_threads_share_the_groups_of_neighbours(threads, on_threads):
+    features1, levels, points = rounded_maps(64, (17, 21))
+    expected = all_windows(features1, levels, points, 3, half=True)
+    with on_threads(threads):
+        assert all_windows(features1, levels, points, 3, half=True).equal(expected)
+
+
+@needs_kernels
+def test_features_that_change_are_looked_at_again():
+    features1, levels, points = rounded_maps(32, (16, 18))
+    before = all_windows(features1, levels, points, 2, half=True)
+    features1 *= 2
+    levels[0] *= 0
+    after = all_windows(features1, levels, points, 2, half=True)
+    assert not after[:, :25].any() and after[:, 25:].equal(2 * before[:, 25:])
+
+
+@needs_kernels
+def test_half_precision_costs_are_near_those_of_float32_and_have_their_gradients():
+    maps, points = maps_and_points(64, (16, 19))
+    exact = results(ours, maps, points, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = results(ours, maps, points, 3)
+    assert found[0].dtype == torch.float32
+    assert (found[0] - exact[0]).norm() < 0.01 * exact[0].norm()
+    for one, expected in zip(found[1:], exact[1:], strict=True):
+        torch.testing.assert_close(one, expected)
+
+
+@needs_kernels
+@pytest.mark.parametrize("half", [False, True])
+def test_a_match_that_is_nowhere_spoils_its_own_costs_alone(half):
     (features1, features2), points = maps_and_points(32, (12, 14))
     points[0, 0, 5, 7], points[1, 1, 5, 8] = torch.nan, torch.inf
-    costs = windows(features1, halved(features2), points, 3)
+    costs = all_windows(features1, halved(features2), points, 3, half)
     finite = costs.isfinite().all(1)
     assert not finite[0, 5, 7] and not finite[1, 5, 8]
     assert finite.sum() == finite.numel() - 2
@@ -98,3 +147,5 @@ def test_what_the_kernels_cannot_do_is_told():
 def test_the_other_width_of_registers_gives_the_same(other_registers):
     for case in CASES:
         test_costs_and_gradients_are_those_of_all_pairs(*case)
+        if case[0] <= TALLEST:
+            test_the_matrix_units_costs_are_those_of_rounded_features(*case)

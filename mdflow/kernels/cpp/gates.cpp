@@ -27,8 +27,8 @@ static inline float exponential(float x)
 static inline float sigmoid(float x) { return 1 / (1 + exponential(-x)); }
 static inline float hyperbolic_tangent(float x) { return 1 - 2 / (1 + exponential(2 * x)); }
 
-template <typename Number>
-static void open_gates(const Number *gates, const Number *share, const Number *hidden, const Number *inputs,
+template <typename Number, typename State>
+static void open_gates(const Number *gates, const Number *share, const State *hidden, const Number *inputs,
                        Number *__restrict update, Number *__restrict joint, long pixels, long channels, long more)
 {
     for (long pixel = 0; pixel < pixels; pixel++) {
@@ -41,26 +41,9 @@ static void open_gates(const Number *gates, const Number *share, const Number *h
     }
 }
 
-// The gates (2 * channels, update and reset) with the context's share (3 * channels), opened: the update, and what the
-// candidate is made of, the hidden state behind the reset joined with `more` channels of inputs.
-extern "C" void unit_gates(const void *gates, const void *share, const void *hidden, const void *inputs, void *update,
-                           void *joint, long pixels, long channels, long more, int half, int threads)
-{
-    with_numbers(half, [&](auto number) {
-        typedef decltype(number) Number;
-        const auto at = [](const void *map, long place) { return static_cast<const Number *>(map) + place; };
-#pragma omp parallel for schedule(static) num_threads(threads)
-        for (long start = 0; start < pixels; start += BLOCK)
-            open_gates(at(gates, start * 2 * channels), at(share, start * 3 * channels), at(hidden, start * channels),
-                       at(inputs, start * more), static_cast<Number *>(update) + start * channels,
-                       static_cast<Number *>(joint) + start * (channels + more), std::min(BLOCK, pixels - start),
-                       channels, more);
-    });
-}
-
-template <typename Number>
-static void blend(const Number *candidate, const Number *share, const Number *update, const Number *hidden,
-                  Number *__restrict next, long pixels, long channels)
+template <typename Number, typename State>
+static void blend(const Number *candidate, const Number *share, const Number *update, const State *hidden,
+                  State *__restrict next, long pixels, long channels)
 {
     for (long pixel = 0; pixel < pixels; pixel++) {
         for (long i = 0; i < channels; i++) {
@@ -72,18 +55,48 @@ static void blend(const Number *candidate, const Number *share, const Number *up
     }
 }
 
-// The next hidden state: as far as the update says from the one before to the candidate with the context's share.
-extern "C" void unit_state(const void *candidate, const void *share, const void *update, const void *hidden, void *next,
-                           long pixels, long channels, int half, int threads)
+// Calls `run` with a number of the kind of the maps, one of the kind of the hidden state, and where each block of pixels
+// starts and how long it is.
+template <typename Run> static void with_blocks(long pixels, bool half, bool half_state, int threads, Run run)
 {
     with_numbers(half, [&](auto number) {
-        typedef decltype(number) Number;
-        const auto at = [](const void *map, long place) { return static_cast<const Number *>(map) + place; };
+        with_numbers(half_state, [&](auto state) {
 #pragma omp parallel for schedule(static) num_threads(threads)
-        for (long start = 0; start < pixels; start += BLOCK) {
-            const long place = start * channels;
-            blend(at(candidate, place), at(share, 3 * place), at(update, place), at(hidden, place),
-                  static_cast<Number *>(next) + place, std::min(BLOCK, pixels - start), channels);
-        }
+            for (long start = 0; start < pixels; start += BLOCK) run(number, state, start, std::min(BLOCK, pixels - start));
+        });
+    });
+}
+
+template <typename Number> static inline const Number *at(const void *map, long place)
+{
+    return static_cast<const Number *>(map) + place;
+}
+
+template <typename Number> static inline Number *at(void *map, long place) { return static_cast<Number *>(map) + place; }
+
+// The gates (2 * channels, update and reset) with the context's share (3 * channels), opened: the update, and what the
+// candidate is made of, the hidden state behind the reset joined with `more` channels of inputs.
+extern "C" void unit_gates(const void *gates, const void *share, const void *hidden, const void *inputs, void *update,
+                           void *joint, long pixels, long channels, long more, int half, int half_state, int threads)
+{
+    with_blocks(pixels, half, half_state, threads, [&](auto number, auto state, long start, long count) {
+        typedef decltype(number) Number;
+        const long place = start * channels;
+        open_gates(at<Number>(gates, 2 * place), at<Number>(share, 3 * place), at<decltype(state)>(hidden, place),
+                   at<Number>(inputs, start * more), at<Number>(update, place),
+                   at<Number>(joint, start * (channels + more)), count, channels, more);
+    });
+}
+
+// The next hidden state: as far as the update says from the one before to the candidate with the context's share.
+extern "C" void unit_state(const void *candidate, const void *share, const void *update, const void *hidden, void *next,
+                           long pixels, long channels, int half, int half_state, int threads)
+{
+    with_blocks(pixels, half, half_state, threads, [&](auto number, auto state, long start, long count) {
+        typedef decltype(number) Number;
+        typedef decltype(state) State;
+        const long place = start * channels;
+        blend(at<Number>(candidate, place), at<Number>(share, 3 * place), at<Number>(update, place),
+              at<State>(hidden, place), at<State>(next, place), count, channels);
     });
 }

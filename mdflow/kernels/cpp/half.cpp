@@ -67,15 +67,15 @@ static void convolve_row(const Link &link, const std::vector<const Half *> &valu
     const float slope = link.slope;
     for (long group = 0; group < link.groups; group++)
         for (long tile = 0; tile < tiles; tile += 2) {
-            const Half *packed = link.weights + (group * tiles + tile) * column;
+            const Packed packed{link.weights + (group * tiles + tile) * column, DEPTH, column};
             const long channel = group * link.group_outputs() + tile * SIDE;
             const long count = std::min<long>(2 * SIDE, link.group_outputs() - tile * SIDE);
             for (long x = 0; x < width; x += 2 * SIDE) {
                 const long offset = x * step + group * link.group_inputs(), pixels = std::min<long>(2 * SIDE, width - x);
                 if (tile + 1 < tiles)
-                    multiply_tiles<true>(values, offset, step, packed, column, sums);
+                    multiply_tiles<true>(values, offset, step, packed, sums, 2 * SIDE);
                 else
-                    multiply_tiles<false>(values, offset, step, packed, column, sums);
+                    multiply_tiles<false>(values, offset, step, packed, sums, 2 * SIDE);
                 Half *to = row + x * apart + channel;
                 for (long pixel = 0; pixel < pixels; pixel++)
                     finish(sums + pixel * 2 * SIDE, link.bias + channel, slope, count, to + pixel * apart);

@@ -5,15 +5,19 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "lanes.h"
-
-typedef uint16_t Half;
+#include "numbers.h"
 
 constexpr int SIDE = 16;   // rows of a tile, and floats of a row of sums
 constexpr int DEPTH = 32;  // halves of a row of a tile: what one product sums over
+
+// Weights: for each chunk of DEPTH values a tile, one behind the other, of which a row holds SIDE pairs of values.
+struct Packed {
+    const Half *weights;
+    long row, column;  // halves from row to row of a tile, and to the tiles beside
+};
 
 #ifdef __AMX_BF16__
 
@@ -39,14 +43,15 @@ struct MatrixUnit {
     ~MatrixUnit() { _tile_release(); }
 };
 
-// Sums, 32 rows of 32, of the products of pairs of tiles: 32 rows of values that start `step` halves apart, the first of
-// each `offset` from its place, with packed weights; of one column of tiles or two, `column` apart. Tiles have numbers
-// that the compiler must know.
+// Sums, 32 rows of 32 that are `line` numbers apart, of the products of pairs of tiles: 32 rows of values that start `step`
+// halves apart, the first of each `offset` from its place, with packed weights; of one column of tiles or two. Tiles have
+// numbers that the compiler must know.
 template <bool two_columns>
-static inline void multiply_tiles(const std::vector<const Half *> &values, long offset, long step, const Half *weights,
-                                  long column, float *sums)
+static inline void multiply_tiles(const std::vector<const Half *> &values, long offset, long step, const Packed &packed,
+                                  float *sums, long line)
 {
-    constexpr long half = sizeof(Half), line = 2 * SIDE * sizeof(float);
+    constexpr long half = sizeof(Half), full = sizeof(float);
+    const Half *weights = packed.weights;
     written();
     _tile_zero(0);
     _tile_zero(1);
@@ -55,21 +60,21 @@ static inline void multiply_tiles(const std::vector<const Half *> &values, long 
     for (const Half *value : values) {
         _tile_loadd(4, value + offset, step * half);
         _tile_loadd(5, value + offset + SIDE * step, step * half);
-        _tile_loadd(6, weights, DEPTH * half);
+        _tile_loadd(6, weights, packed.row * half);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 5, 6);
         if (two_columns) {
-            _tile_loadd(7, weights + column, DEPTH * half);
+            _tile_loadd(7, weights + packed.column, packed.row * half);
             _tile_dpbf16ps(2, 4, 7);
             _tile_dpbf16ps(3, 5, 7);
         }
-        weights += SIDE * DEPTH;
+        weights += SIDE * packed.row;
     }
-    _tile_stored(0, sums, line);
-    _tile_stored(1, sums + 2 * SIDE * SIDE, line);
+    _tile_stored(0, sums, line * full);
+    _tile_stored(1, sums + SIDE * line, line * full);
     if (two_columns) {
-        _tile_stored(2, sums + SIDE, line);
-        _tile_stored(3, sums + 2 * SIDE * SIDE + SIDE, line);
+        _tile_stored(2, sums + SIDE, line * full);
+        _tile_stored(3, sums + SIDE * line + SIDE, line * full);
     }
 }
 
@@ -128,39 +133,26 @@ struct MatrixUnit {
     MatrixUnit() {}
 };
 
-static inline float widened(Half value)
-{
-    const uint32_t bits = uint32_t(value) << 16;
-    float result;
-    std::memcpy(&result, &bits, sizeof result);
-    return result;
-}
-
 template <bool two_columns>
-static inline void multiply_tiles(const std::vector<const Half *> &values, long offset, long step, const Half *weights,
-                                  long column, float *sums)
+static inline void multiply_tiles(const std::vector<const Half *> &values, long offset, long step, const Packed &packed,
+                                  float *sums, long line)
 {
     for (int row = 0; row < 2 * SIDE; row++)
         for (int place = 0; place < (two_columns ? 2 : 1) * SIDE; place++) {
-            const Half *tile = weights + place / SIDE * column + place % SIDE * 2;
+            const Half *tile = packed.weights + place / SIDE * packed.column + place % SIDE * 2;
             float sum = 0;
             for (const Half *value : values) {
                 for (int k = 0; k < DEPTH; k++)
-                    sum += widened(value[offset + row * step + k]) * widened(tile[k / 2 * DEPTH + k % 2]);
-                tile += SIDE * DEPTH;
+                    sum += single(value[offset + row * step + k]) * single(tile[k / 2 * packed.row + k % 2]);
+                tile += SIDE * packed.row;
             }
-            sums[row * 2 * SIDE + place] = sum;
+            sums[row * line + place] = sum;
         }
 }
 
 static inline void store_half(Half *to, Lanes values, long count)
 {
-    for (long i = 0; i < std::min<long>(LANES, count); i++) {
-        const float value = values[i];
-        uint32_t bits;
-        std::memcpy(&bits, &value, sizeof bits);
-        to[i] = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    }
+    for (long i = 0; i < std::min<long>(LANES, count); i++) put(to[i], values[i]);
 }
 
 struct Order {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-struct BFloat16 {
+struct Half {
     uint16_t bits;
 };
 
@@ -24,10 +24,10 @@ static inline uint32_t bits_of(float value)
 }
 
 static inline float single(float value) { return value; }
-static inline float single(BFloat16 value) { return from_bits(uint32_t(value.bits) << 16); }
+static inline float single(Half value) { return from_bits(uint32_t(value.bits) << 16); }
 
 static inline void put(float &to, float value) { to = value; }
-static inline void put(BFloat16 &to, float value)
+static inline void put(Half &to, float value)
 {
     const uint32_t bits = bits_of(value);
     to.bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  // to the nearest, of two the even one
@@ -36,6 +36,6 @@ static inline void put(BFloat16 &to, float value)
 // Calls `run` with a number of the kind that maps hold.
 template <typename Run> static inline void with_numbers(bool half, Run run)
 {
-    if (half) run(BFloat16());
+    if (half) run(Half());
     else run(float());
 }

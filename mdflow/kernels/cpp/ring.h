@@ -20,7 +20,7 @@ template <typename Number> class Ring {
     void settle(Number *given)
     {
         memory = given;
-        std::fill_n(memory, size(), Number(0));
+        std::fill_n(memory, size(), Number());
     }
 
     // The place of row y of a map, which `make` writes there unless it is there.
