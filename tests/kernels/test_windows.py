@@ -5,7 +5,7 @@ import torch
 
 from mdflow.geometry import coordinate_grid
 from mdflow.kernels import native
-from mdflow.kernels.windows import TALLEST, all_windows, has_windows, windows
+from mdflow.kernels.windows import TALLEST, has_windows, pack, pack_windows, windows
 from mdflow.networks.raft_correlation import AllPairs, halved
 
 needs_kernels = pytest.mark.skipif(native.panel() is None, reason="no kernels for this processor, or no compiler")
@@ -40,8 +40,17 @@ def rounded_maps(channels, size):
     return features1, levels, points
 
 
+def half_costs(features1, levels, points, radius):
+    """As on a matrix unit, which the kernel imitates where there is none."""
+    return windows(features1, levels, points, radius, pack_windows(features1, levels))
+
+
 def ours(features1, features2, points, radius):
     return windows(features1 / math.sqrt(features1.shape[1]), halved(features2), points, radius)
+
+
+def half_of_ours(features1, features2, points, radius):
+    return half_costs(features1 / math.sqrt(features1.shape[1]), halved(features2), points, radius)
 
 
 @needs_kernels
@@ -70,7 +79,7 @@ def test_a_whole_pixels_costs_are_inner_products_to_the_last_digits():
 @pytest.mark.parametrize(("radius", "channels", "size"), [case for case in CASES if case[0] <= TALLEST])
 def test_the_matrix_units_costs_are_those_of_rounded_features(radius, channels, size):
     features1, levels, points = rounded_maps(channels, size)
-    found, expected = (all_windows(features1, levels, points, radius, half) for half in (True, False))
+    found, expected = (half_costs(features1, levels, points, radius), windows(features1, levels, points, radius))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -78,27 +87,16 @@ def test_the_matrix_units_costs_are_those_of_rounded_features(radius, channels, 
 @pytest.mark.parametrize("threads", [1, 2, 5])
 def test_threads_share_the_groups_of_neighbours(threads, on_threads):
     features1, levels, points = rounded_maps(64, (17, 21))
-    expected = all_windows(features1, levels, points, 3, half=True)
+    expected = half_costs(features1, levels, points, 3)
     with on_threads(threads):
-        assert all_windows(features1, levels, points, 3, half=True).equal(expected)
-
-
-@needs_kernels
-def test_features_that_change_are_looked_at_again():
-    features1, levels, points = rounded_maps(32, (16, 18))
-    before = all_windows(features1, levels, points, 2, half=True)
-    features1 *= 2
-    levels[0] *= 0
-    after = all_windows(features1, levels, points, 2, half=True)
-    assert not after[:, :25].any() and after[:, 25:].equal(2 * before[:, 25:])
+        assert half_costs(features1, levels, points, 3).equal(expected)
 
 
 @needs_kernels
 def test_half_precision_costs_are_near_those_of_float32_and_have_their_gradients():
     maps, points = maps_and_points(64, (16, 19))
     exact = results(ours, maps, points, 3)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = results(ours, maps, points, 3)
+    found = results(half_of_ours, maps, points, 3)
     assert found[0].dtype == torch.float32
     assert (found[0] - exact[0]).norm() < 0.01 * exact[0].norm()
     for one, expected in zip(found[1:], exact[1:], strict=True):
@@ -106,11 +104,11 @@ def test_half_precision_costs_are_near_those_of_float32_and_have_their_gradients
 
 
 @needs_kernels
-@pytest.mark.parametrize("half", [False, True])
-def test_a_match_that_is_nowhere_spoils_its_own_costs_alone(half):
+@pytest.mark.parametrize("costs_of", [windows, half_costs])
+def test_a_match_that_is_nowhere_spoils_its_own_costs_alone(costs_of):
     (features1, features2), points = maps_and_points(32, (12, 14))
     points[0, 0, 5, 7], points[1, 1, 5, 8] = torch.nan, torch.inf
-    costs = all_windows(features1, halved(features2), points, 3, half)
+    costs = costs_of(features1, halved(features2), points, 3)
     finite = costs.isfinite().all(1)
     assert not finite[0, 5, 7] and not finite[1, 5, 8]
     assert finite.sum() == finite.numel() - 2
@@ -129,11 +127,21 @@ def test_threads_share_the_images_and_the_channels(threads, batch, on_threads):
 
 
 @needs_kernels
-def test_the_compiler_takes_it_in_one_piece():
+@pytest.mark.parametrize("costs_of", [ours, half_of_ours])
+def test_the_compiler_takes_it_in_one_piece(costs_of):
     maps, points = maps_and_points(32, (12, 14))
-    compiled = torch.compile(ours, backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(costs_of, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
-        torch.testing.assert_close(compiled(*maps, points, 2), ours(*maps, points, 2))
+        torch.testing.assert_close(compiled(*maps, points, 2), costs_of(*maps, points, 2))
+
+
+@needs_kernels
+def test_only_half_precision_has_the_matrix_unit():
+    features1, levels, _ = rounded_maps(32, (12, 14))
+    assert pack(features1, levels, 3) == []
+    with torch.autocast("cpu", torch.bfloat16):
+        assert bool(pack(features1, levels, 3)) == native.has_matrix_unit()
+        assert pack(features1, levels, TALLEST + 1) == []
 
 
 @needs_kernels
