@@ -7,8 +7,8 @@ from mdflow.kernels.native import call, channels_last
 
 torch.library.define("mdflow::statistics", "(Tensor x, float least) -> (Tensor, Tensor)")
 torch.library.define(
-    "mdflow::rectify_",
-    "(Tensor(a!) x, Tensor scale, Tensor shift, Tensor? shortcut) -> ()",
+    "mdflow::affine_",
+    "(Tensor(a!) x, Tensor scale, Tensor shift, bool relu, Tensor? shortcut) -> ()",
     tags=torch.Tag.needs_fixed_stride_order,
 )
 
@@ -34,26 +34,26 @@ def new_statistics(x: Tensor, least: float) -> tuple[Tensor, Tensor]:
     return tuple(x.new_empty(x.shape[:2], dtype=torch.float32) for _ in range(2))
 
 
-def rectify_(x: Tensor, scale: Tensor, shift: Tensor, shortcut: Tensor | None = None) -> Tensor:
-    """ReLU of x times `scale` plus `shift`; with a shortcut, then ReLU of the sum of both.
+def affine_(x: Tensor, scale: Tensor, shift: Tensor, relu: bool = False, shortcut: Tensor | None = None) -> Tensor:
+    """x times `scale` plus `shift`, or its ReLU; with a shortcut its ReLU, then ReLU of the sum of both.
 
     x, shortcut (B,C,H,W), float32 or both bfloat16, scale and shift (B,C) or (1,C). Computed in float32. The result has
     its channels last in memory; where x has so too, it takes x's place.
     """
     x = channels_last(x)
-    torch.ops.mdflow.rectify_.default(x, scale, shift, shortcut)
+    torch.ops.mdflow.affine_.default(x, scale, shift, relu, shortcut)
     return x
 
 
-@torch.library.impl("mdflow::rectify_", "cpu")
-def _rectify(x: Tensor, scale: Tensor, shift: Tensor, shortcut: Tensor | None) -> None:
+@torch.library.impl("mdflow::affine_", "cpu")
+def _affine(x: Tensor, scale: Tensor, shift: Tensor, relu: bool, shortcut: Tensor | None) -> None:
     scale, shift = (each.expand(len(x), -1).contiguous() for each in (scale, shift))
     maps = [x, scale, shift, None if shortcut is None else channels_last(shortcut)]
-    call("rectify", maps, sizes_of(x), x.dtype == torch.bfloat16)
+    call("affine", maps, sizes_of(x), relu, x.dtype == torch.bfloat16)
 
 
-@torch.library.register_fake("mdflow::rectify_")
-def _change_nothing(x: Tensor, scale: Tensor, shift: Tensor, shortcut: Tensor | None) -> None:
+@torch.library.register_fake("mdflow::affine_")
+def _change_nothing(x: Tensor, scale: Tensor, shift: Tensor, relu: bool, shortcut: Tensor | None) -> None:
     """Shapes stay."""
 
 

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.kernels.native import computes
-from mdflow.kernels.normalization import rectify_, statistics
+from mdflow.kernels.normalization import affine_, statistics
 from mdflow.networks.convolution import Convolution
+from mdflow.networks.layers import chained
 
 Norm = Callable[[int], nn.Module]
 EPSILON = 1e-5  # added to variances
@@ -53,13 +54,26 @@ NORMS: dict[str, Norm] = {
 }
 
 
-def rectified(norm: nn.Module, x: Tensor, shortcut: Tensor | None = None) -> Tensor:
-    """ReLU of the normalised map; with a shortcut, then ReLU of the sum of both."""
-    factors = norm.factors(x) if computes(x, *([] if shortcut is None else [shortcut])) else None
+def normalized(
+    convolution: nn.Module, norm: nn.Module, x: Tensor, relu: bool = True, shortcut: Tensor | None = None
+) -> Tensor:
+    """The normalised convolution or its ReLU; with a shortcut ReLU of the sum of that and its ReLU."""
+    if shortcut is None and isinstance(norm, NoNorm):
+        return chained(x, convolution, slope=0.0 if relu else 1.0)
+    y = convolution(x)
+    factors = norm.factors(y) if computes(y, *([] if shortcut is None else [shortcut])) else None
     if factors is not None:
-        return rectify_(x, *factors, shortcut)
-    y = F.relu_(norm(x))
+        return affine_(y, *factors, relu, shortcut)
+    y = norm(y)
+    y = F.relu_(y) if relu else y
     return y if shortcut is None else F.relu_(shortcut + y)
+
+
+class Shortcut(nn.Sequential):
+    """A convolution and its normalisation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normalized(*self, x, relu=False)
 
 
 class ResidualBlock(nn.Module):
@@ -72,8 +86,8 @@ class ResidualBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = rectified(self.norm1, self.conv1(x))
-        return rectified(self.norm2, self.conv2(y), self.shortcut(x))
+        y = normalized(self.conv1, self.norm1, x)
+        return normalized(self.conv2, self.norm2, y, shortcut=self.shortcut(x))
 
 
 class BottleneckBlock(nn.Module):
@@ -88,16 +102,16 @@ class BottleneckBlock(nn.Module):
         self.shortcut = shortcut(inputs, outputs, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = rectified(self.norm1, self.conv1(x))
-        y = rectified(self.norm2, self.conv2(y))
-        return rectified(self.norm3, self.conv3(y), self.shortcut(x))
+        y = normalized(self.conv1, self.norm1, x)
+        y = normalized(self.conv2, self.norm2, y)
+        return normalized(self.conv3, self.norm3, y, shortcut=self.shortcut(x))
 
 
 def shortcut(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
     """The identity where the block keeps the resolution, else a strided 1×1 convolution."""
     if stride == 1:
         return nn.Identity()
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride), norm(outputs))
+    return Shortcut(Convolution(inputs, outputs, 1, stride), norm(outputs))
 
 
 class ResidualEncoder(nn.Module):
@@ -125,10 +139,14 @@ class ResidualEncoder(nn.Module):
         self.apply(initialize)
 
     def forward(self, image: Tensor) -> Tensor:
-        if self.by_image and image.device.type == "cpu" and len(image) > 1:
+        if self.by_image and image.device.type == "cpu" and len(image) > 1 and not self.has_kernels(image):
             return torch.cat([self(one) for one in image.split(1)])
-        x = rectified(self.norm1, self.conv1(image))
+        x = normalized(self.conv1, self.norm1, image)
         return self.conv2(self.layer3(self.layer2(self.layer1(x))))
+
+    def has_kernels(self, image: Tensor) -> bool:
+        """Whether instances are normalised by a kernel, of several images as well as of one."""
+        return computes(image) and not (torch.is_grad_enabled() and self.conv1.weight.requires_grad)
 
 
 def initialize(module: nn.Module) -> None:

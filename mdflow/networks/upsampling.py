@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.geometry import bilinear_mix
+from mdflow.kernels.mixing import convex_mix
+from mdflow.kernels.native import computes
 from mdflow.networks.convolution import Convolution
+from mdflow.networks.layers import chained
 
 TEMPERATURE = 0.25  # RAFT scales its logits so, to balance their gradient with the flow head's
 UPSAMPLING = ("bilinear", "convex")
@@ -42,7 +45,11 @@ class ConvexUpsampling(nn.Module):
     def forward(self, flow: Tensor, features: Tensor) -> Tensor:
         """Flow (B,2,h,w) in coarse pixels to (B,2,fh,fw) in fine ones; features (B,inputs,h,w)."""
         batch, _, height, width = flow.shape
-        logits = TEMPERATURE * self.weights(features).permute(0, 2, 3, 1)
+        first, _, last = self.weights
+        logits = last(chained(features, first, slope=0.0))
+        if computes(logits) and computes(flow) and flow.dtype == torch.float32:
+            return convex_mix(logits, self.factor * flow, self.factor, TEMPERATURE, self.border == "replicate")
+        logits = TEMPERATURE * logits.permute(0, 2, 3, 1)
         mix = logits.reshape(batch, height * width, 9, self.factor**2).softmax(dim=2)
         # Not in half precision, which would round 10 px to 0.04 px.
         with torch.autocast(flow.device.type, enabled=False):

@@ -53,6 +53,20 @@ def test_what_lies_beyond_the_border(flow, features):
     assert torch.allclose(above(flow, features)[..., :FACTOR, :], expected)
 
 
+@pytest.mark.parametrize("border", ["constant", "replicate"])
+@pytest.mark.parametrize("half", [False, True])
+def test_without_a_gradient_it_is_the_same(flow, features, border, half):
+    """Where a kernel does it at one go, which keeps the weights in float32."""
+    upsampling = ConvexUpsampling(3, FACTOR, width=8, border=border)
+    torch.nn.init.normal_(upsampling.weights[2].weight, std=4, generator=torch.Generator().manual_seed(2))
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        expected = upsampling(flow, features).detach()
+        with torch.no_grad():
+            found = upsampling(flow, features)
+    assert found.dtype == expected.dtype and found.is_contiguous()
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.03 * FACTOR if half else 1e-5)
+
+
 def test_gradients(flow, features):
     upsampling = ConvexUpsampling(3, 2, width=4).double()
     torch.nn.init.normal_(upsampling.weights[2].weight, generator=torch.Generator().manual_seed(2))
