@@ -87,12 +87,18 @@ def has_matrix_unit() -> bool:
     return panel() is not None and known_unit
 
 
-def computes(*maps: Tensor) -> bool:
-    """Whether kernels without a gradient can be had for such maps: on a CPU, all float32 or all bfloat16."""
-    if torch.compiler.is_exporting() or (torch.is_grad_enabled() and any(each.requires_grad for each in maps)):
+def runs_native(*maps: Tensor) -> bool:
+    """Whether kernels for float32 and bfloat16 can be had for such maps."""
+    if torch.compiler.is_exporting() or panel() is None:
         return False
-    kinds = {(each.device.type, each.dtype) for each in maps}
-    return panel() is not None and kinds in ({("cpu", torch.float32)}, {("cpu", torch.bfloat16)})
+    return all(each.device.type == "cpu" and each.dtype in (torch.float32, torch.bfloat16) for each in maps)
+
+
+def computes(*maps: Tensor) -> bool:
+    """Whether kernels without a gradient can be had for such maps, all of one kind."""
+    if torch.is_grad_enabled() and any(each.requires_grad for each in maps):
+        return False
+    return runs_native(*maps) and len({each.dtype for each in maps}) == 1
 
 
 def channels_last(maps: Tensor) -> Tensor:

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from mdflow.errors import InputError
 from mdflow.geometry import enlarge, warp
+from mdflow.kernels.cosines import cosines
 from mdflow.kernels.half import convolve_chain
+from mdflow.kernels.native import runs_native
 from mdflow.networks.convolution import Convolution, link, takes_float, takes_half
 
 HALF = (torch.bfloat16, torch.float16)
@@ -133,6 +135,8 @@ def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Te
     4.1) the brightest pixel wins, and a FastFlowNet from nothing leaves zero flow late (docs/networks.md). A pixel
     that is far below the typical length, of a blank surface, stays short (FLAT).
     """
+    if runs_native(features1, features2):
+        return cosines(features1, features2, FLAT)
     kind = torch.promote_types(features1.dtype, torch.float32)
     centred1, centred2 = subtract_mean(features1.to(kind), features2.to(kind), over=PLACES)
     square1, square2 = mean_square(centred1), mean_square(centred2)

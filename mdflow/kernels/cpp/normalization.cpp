@@ -1,76 +1,20 @@
-// Normalisation of maps (batch, pixels, channels), and ReLU behind it. Few channels are taken several pixels at a time, as if
-// these were one with more channels: short loops cost more than what is in them.
+// Normalisation of maps (batch, pixels, channels), and ReLU behind it.
 
-#include <algorithm>
 #include <cmath>
-#include <vector>
 
-#include "numbers.h"
-
-constexpr long BLOCK = 256;   // lines whose sums are kept in single precision
-constexpr long SHORTEST = 64; // numbers of a line
-
-// Pixels of a line.
-static inline long pixels_of_line(long channels) { return (SHORTEST + channels - 1) / channels; }
-
-// Adds sums over pixels to `totals`: for each channel of the difference from `origin`, then of its square.
-template <typename Number>
-static void add_sums(const Number *x, const std::vector<float> &origin, long pixels, long channels, double *totals)
-{
-    const long line = pixels_of_line(channels) * channels, count = pixels * channels;
-    std::vector<float> origins(line), sums(2 * line);
-    for (long i = 0; i < line; i++) origins[i] = origin[i % channels];
-    for (long start = 0; start < count; start += BLOCK * line) {
-        std::fill(sums.begin(), sums.end(), 0.0f);
-        float *__restrict sum = sums.data(), *__restrict squares = sum + line;
-        const float *from = origins.data();
-        for (long first = start; first < std::min(count, start + BLOCK * line); first += line) {
-            const Number *values = x + first;
-            const long length = std::min(line, count - first);
-            for (long i = 0; i < length; i++) {
-                const float value = single(values[i]) - from[i];
-                sum[i] += value;
-                squares[i] += value * value;
-            }
-        }
-        for (long i = 0; i < line; i++) {
-            totals[i % channels] += sum[i];
-            totals[channels + i % channels] += squares[i];
-        }
-    }
-}
+#include "sums.h"
 
 template <typename Number>
-static void item_statistics(const Number *x, float *scale, float *shift, long batch, long pixels, long channels,
-                            float least, int threads)
+static void item_statistics(const Number *x, float *scale, float *shift, long pixels, long channels, float least, int threads)
 {
-    std::vector<double> totals(batch * threads * 2 * channels);  // by thread, added up in one order
-    const auto origins = [&](long item) {  // near the mean, so that the squares do not cancel
-        std::vector<float> origin(channels);
-        for (long i = 0; i < channels; i++) origin[i] = single(x[item * pixels * channels + i]);
-        return origin;
-    };
-#pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
-    for (long item = 0; item < batch; item++)
-        for (long thread = 0; thread < threads; thread++) {
-            const long first = pixels * thread / threads, last = pixels * (thread + 1) / threads;
-            add_sums(x + (item * pixels + first) * channels, origins(item), last - first, channels,
-                     &totals[(item * threads + thread) * 2 * channels]);
-        }
-    for (long item = 0; item < batch; item++) {
-        const std::vector<float> origin = origins(item);
-        for (long i = 0; i < channels; i++) {
-            double sum = 0, squares = 0;
-            for (long thread = 0; thread < threads; thread++) {
-                const double *both = &totals[(item * threads + thread) * 2 * channels];
-                sum += both[i];
-                squares += both[channels + i];
-            }
-            const double mean = sum / pixels, variance = std::max(0.0, squares / pixels - mean * mean);
-            const double factor = 1 / std::sqrt(variance + least);
-            scale[item * channels + i] = factor;
-            shift[item * channels + i] = -(origin[i] + mean) * factor;
-        }
+    std::vector<float> origin(channels);  // near the mean, so that the squares do not cancel
+    for (long i = 0; i < channels; i++) origin[i] = single(x[i]);
+    const Totals totals = channel_sums(x, origin.data(), pixels, channels, threads);
+    for (long i = 0; i < channels; i++) {
+        const double mean = totals[i] / pixels, variance = totals[channels + i] / pixels - mean * mean;
+        const double factor = 1 / std::sqrt(std::max(variance, 0.0) + least);
+        scale[i] = factor;
+        shift[i] = -(origin[i] + mean) * factor;
     }
 }
 
@@ -80,7 +24,9 @@ extern "C" void statistics(const void *x, float *scale, float *shift, long batch
                            int half, int threads)
 {
     with_numbers(half, [&](auto number) {
-        item_statistics(static_cast<const decltype(number) *>(x), scale, shift, batch, pixels, channels, least, threads);
+        for (long item = 0; item < batch; item++)
+            item_statistics(static_cast<const decltype(number) *>(x) + item * pixels * channels, scale + item * channels,
+                            shift + item * channels, pixels, channels, least, threads);
     });
 }
 
