@@ -135,7 +135,8 @@ def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Te
     4.1) the brightest pixel wins, and a FastFlowNet from nothing leaves zero flow late (docs/networks.md). A pixel
     that is far below the typical length, of a blank surface, stays short (FLAT).
     """
-    if runs_native(features1, features2):
+    # The compiler makes as few passes of it, together with what lies around.
+    if runs_native(features1, features2) and not torch.compiler.is_compiling():
         return cosines(features1, features2, FLAT)
     kind = torch.promote_types(features1.dtype, torch.float32)
     centred1, centred2 = subtract_mean(features1.to(kind), features2.to(kind), over=PLACES)
