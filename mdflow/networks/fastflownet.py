@@ -11,6 +11,7 @@ from mdflow.errors import InputError
 from mdflow.geometry import resize_flow, warp
 from mdflow.networks.convolution import Convolution
 from mdflow.networks.layers import (
+    activated_cost,
     chained,
     convolution,
     fine_stages,
@@ -190,8 +191,7 @@ class FastFlowNet(FlowNetwork):
             start = upsampled
             warped2 = warp(feature2, upsampled * (self.div_flow / 2**level))
         matched1, matched2 = normalize_features(feature1, warped2) if self.normalize else (feature1, warped2)
-        cost = self.correlate(matched1, matched2)
-        cost = F.leaky_relu(cost, 0.1)
+        cost = activated_cost(self.correlate(matched1, matched2))
         decoder = getattr(self, f"decoder{level}")
         flow = decoder(joined(cost, chained(feature1, getattr(self, f"rconv{level}")), start)).float()
         return flow if upsampled is None else flow + upsampled

@@ -70,6 +70,11 @@ def leaky(x: Tensor, slope: float) -> Tensor:
     return F.leaky_relu_(x, slope) if slope else F.relu_(x)
 
 
+def activated_cost(cost: Tensor) -> Tensor:
+    """LeakyReLU of a cost volume, in place but for one with a gradient, which may be a view."""
+    return F.leaky_relu(cost, 0.1, inplace=not cost.requires_grad)
+
+
 def halved(images: Tensor, stride: int) -> Tensor:
     """Images (B,C,H,W) at half of their size, sides rounded up to multiples of a network's stride."""
     size = [math.ceil(side / 2 / stride) * stride for side in images.shape[-2:]]

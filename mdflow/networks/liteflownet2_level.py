@@ -6,7 +6,15 @@ from torch import Tensor, nn
 
 from mdflow.correlation import LocalCorrelation
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import convolution, initialize, joined, normalize_features, start_near_zero, warp_inside
+from mdflow.networks.layers import (
+    activated_cost,
+    convolution,
+    initialize,
+    joined,
+    normalize_features,
+    start_near_zero,
+    warp_inside,
+)
 
 RADIUS = 3
 COST = (2 * RADIUS + 1) ** 2
@@ -54,7 +62,7 @@ class Match(nn.Module):
             cost = self.correlate(*normalize_features(thin1, thin2))
         else:  # mmflow sums over the channels where other networks take the mean
             cost = self.correlate(thin1, thin2) * feature1.shape[1]
-        cost = F.leaky_relu(cost, 0.1)
+        cost = activated_cost(cost)
         return self.flow(self.layers(self.doubling(cost))).float()
 
 

@@ -3,12 +3,12 @@
 from itertools import pairwise
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mdflow.correlation import LocalCorrelation
 from mdflow.geometry import resize_flow
 from mdflow.networks.layers import (
+    activated_cost,
     convolution,
     initialize,
     joined,
@@ -130,4 +130,4 @@ class PWCNet(FlowNetwork):
         """The cost volume of a level, (B,81,h,w)."""
         if self.normalize:
             feature1, warped2 = normalize_features(feature1, warped2)
-        return F.leaky_relu(self.correlate(feature1, warped2), 0.1)
+        return activated_cost(self.correlate(feature1, warped2))
