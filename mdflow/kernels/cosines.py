@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mdflow.kernels.native import call, channels_last
+from mdflow.kernels.native import are_half, call, channels_last, map_sizes
 
 torch.library.define(
     "mdflow::cosines",
@@ -31,7 +31,7 @@ def cosines(features1: Tensor, features2: Tensor, flat: float) -> tuple[Tensor, 
 @torch.library.impl("mdflow::cosines", "cpu")
 def _cosines(features1: Tensor, features2: Tensor, flat: float) -> tuple[Tensor, Tensor, Tensor]:
     maps, results = [channels_last(features1), channels_last(features2)], new_cosines(features1, features2, flat)
-    call("cosines", [*maps, *results], sizes_of(features1), flat, *are_half(*maps))
+    call("cosines", [*maps, *results], map_sizes(features1), flat, *are_half(*maps))
     return results
 
 
@@ -49,7 +49,7 @@ def _gradients(
 ) -> tuple[Tensor, Tensor]:
     results = new_gradients(gradient1, gradient2, features1, features2, statistics, flat)
     maps = [channels_last(each) for each in (gradient1, gradient2, features1, features2)]
-    call("cosine_gradients", [*maps, statistics, *results], sizes_of(features1), flat, *are_half(features1, features2))
+    call("cosine_gradients", [*maps, statistics, *results], map_sizes(features1), flat, *are_half(features1, features2))
     return results
 
 
@@ -59,17 +59,6 @@ def new_gradients(
 ) -> tuple[Tensor, Tensor]:
     """Room for the results."""
     return tuple(torch.empty_like(each, memory_format=torch.channels_last) for each in (features1, features2))
-
-
-def sizes_of(features1: Tensor) -> list[int]:
-    """What the kernels are told of the maps."""
-    batch, channels, height, width = features1.shape
-    return [batch, height * width, channels]
-
-
-def are_half(*maps: Tensor) -> list[bool]:
-    """Which of the maps are bfloat16."""
-    return [each.dtype == torch.bfloat16 for each in maps]
 
 
 def remember(ctx, inputs: tuple, output: tuple) -> None:

@@ -6,7 +6,7 @@ The sums, sigmoids and products of each half take one pass, which also joins wha
 import torch
 from torch import Tensor
 
-from mdflow.kernels.native import call, channels_last
+from mdflow.kernels.native import are_half, call, channels_last
 
 torch.library.define(
     "mdflow::unit_gates",
@@ -68,11 +68,6 @@ def new_state(candidate: Tensor, share: Tensor, update: Tensor, hidden: Tensor) 
 def new_map(like: Tensor, size: tuple[int, ...]) -> Tensor:
     """Room for a map of the kind of another, its channels last in memory."""
     return torch.empty(size, dtype=like.dtype, device=like.device, memory_format=torch.channels_last)
-
-
-def are_half(*maps: Tensor) -> list[bool]:
-    """Which of the maps are bfloat16."""
-    return [each.dtype == torch.bfloat16 for each in maps]
 
 
 def sizes_of(hidden: Tensor) -> list[int]:

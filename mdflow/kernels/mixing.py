@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mdflow.kernels.native import call, channels_last
+from mdflow.kernels.native import are_half, call, channels_last
 
 torch.library.define(
     "mdflow::convex_mix",
@@ -25,8 +25,8 @@ def convex_mix(logits: Tensor, flow: Tensor, factor: int, temperature: float, re
 @torch.library.impl("mdflow::convex_mix", "cpu")
 def _convex_mix(logits: Tensor, flow: Tensor, factor: int, temperature: float, replicate: bool) -> Tensor:
     fine = new_flow(logits, flow, factor, temperature, replicate)
-    sizes, half = [len(flow), *flow.shape[2:], factor], logits.dtype == torch.bfloat16
-    call("convex_mix", [channels_last(logits), flow.contiguous(), fine], sizes, temperature, replicate, half)
+    sizes, half = [len(flow), *flow.shape[2:], factor], are_half(logits)
+    call("convex_mix", [channels_last(logits), flow.contiguous(), fine], sizes, temperature, replicate, *half)
     return fine
 
 

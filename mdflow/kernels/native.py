@@ -101,6 +101,17 @@ def computes(*maps: Tensor) -> bool:
     return runs_native(*maps) and len({each.dtype for each in maps}) == 1
 
 
+def are_half(*maps: Tensor) -> list[bool]:
+    """Which of the maps are bfloat16."""
+    return [each.dtype == torch.bfloat16 for each in maps]
+
+
+def map_sizes(maps: Tensor) -> list[int]:
+    """Of maps (B,C,h,w), channels last in memory, the items, the pixels of each and the channels of those."""
+    batch, channels, height, width = maps.shape
+    return [batch, height * width, channels]
+
+
 def channels_last(maps: Tensor) -> Tensor:
     """The maps, their channels last in memory."""
     return maps.contiguous(memory_format=torch.channels_last)

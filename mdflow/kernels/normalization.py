@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from mdflow.kernels.native import call, channels_last
+from mdflow.kernels.native import are_half, call, channels_last, map_sizes
 
 torch.library.define("mdflow::statistics", "(Tensor x, float least) -> (Tensor, Tensor)")
 torch.library.define(
@@ -24,7 +24,7 @@ def statistics(x: Tensor, least: float) -> tuple[Tensor, Tensor]:
 @torch.library.impl("mdflow::statistics", "cpu")
 def _statistics(x: Tensor, least: float) -> tuple[Tensor, Tensor]:
     x, results = channels_last(x), new_statistics(x, least)
-    call("statistics", [x, *results], sizes_of(x), least, x.dtype == torch.bfloat16)
+    call("statistics", [x, *results], map_sizes(x), least, *are_half(x))
     return results
 
 
@@ -49,14 +49,9 @@ def affine_(x: Tensor, scale: Tensor, shift: Tensor, relu: bool = False, shortcu
 def _affine(x: Tensor, scale: Tensor, shift: Tensor, relu: bool, shortcut: Tensor | None) -> None:
     scale, shift = (each.expand(len(x), -1).contiguous() for each in (scale, shift))
     maps = [x, scale, shift, None if shortcut is None else channels_last(shortcut)]
-    call("affine", maps, sizes_of(x), relu, x.dtype == torch.bfloat16)
+    call("affine", maps, map_sizes(x), relu, *are_half(x))
 
 
 @torch.library.register_fake("mdflow::affine_")
 def _change_nothing(x: Tensor, scale: Tensor, shift: Tensor, relu: bool, shortcut: Tensor | None) -> None:
     """Shapes stay."""
-
-
-def sizes_of(x: Tensor) -> list[int]:
-    """What the kernels are told of a map."""
-    return [len(x), x.shape[2] * x.shape[3], x.shape[1]]

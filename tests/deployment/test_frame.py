@@ -1,13 +1,15 @@
 """What surrounds a network in a file, around a core that says what it was given."""
 
 import numpy as np
-import onnx
-import onnx.parser
 import pytest
 
 from mdflow.deployment.frame import CORE_INPUTS, CORE_OUTPUT, put_in_frame
 from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
+
+onnx = pytest.importorskip("onnx")
+pytest.importorskip("onnx.parser")
+pytest.importorskip("onnxruntime")
 
 STRIDE = 8
 # Its "flow": red of the padded image 1, and everywhere the sum of that.

@@ -1,8 +1,6 @@
 """The cost volume in integers: simulated, and as ONNX Runtime computes it."""
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -10,6 +8,9 @@ from mdflow.correlation import LocalCorrelation
 from mdflow.deployment.export import OPSET
 from mdflow.deployment.integer_correlation import IntegerCorrelation
 from mdflow.kernels.banded_correlation import on_whole_steps
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
 
 CHOSEN = [(-2, 0), (-2, 2), (0, -1), (0, 0), (0, 1), (1, 2)]
 

@@ -4,12 +4,11 @@
 #include "matrix.h"
 #include "windows.h"
 
-constexpr long DOWN = 4, ACROSS = 8;        // the neighbours: two tiles of values, beside one another
-constexpr long TOGETHER = DOWN * ACROSS;    // in the order of their tiles
-constexpr long MARGIN = 2 * SIDE;           // pixels of zeros around image 2: as far as a product reaches
-constexpr long WIDE = 2 * SIDE;             // columns of image 2 that neighbours share at most
-constexpr long LINE = (WIDE + 1) * SIDE;    // room for products, so that those of neighbours do not fall on few sets
-constexpr int TALLEST = SIDE / 2 - 1;       // the largest radius
+constexpr long DOWN = 4, ACROSS = 8;      // the neighbours: two tiles of values, beside one another
+constexpr long TOGETHER = DOWN * ACROSS;  // in the order of their tiles
+constexpr long MARGIN = 2 * SIDE;         // pixels of zeros around image 2: as far as a product reaches
+constexpr long WIDE = 2 * SIDE;           // columns of image 2 that neighbours share at most
+constexpr long LINE = (WIDE + 1) * SIDE;  // room for products, so that those of neighbours do not fall on few sets
 
 // Image 2 as tiles of weights want it: (batch, columns, pairs of channels, rows, 2), with a margin of zeros.
 struct Columns {
