@@ -87,6 +87,12 @@ def has_matrix_unit() -> bool:
     return panel() is not None and known_unit
 
 
+def asks_matrix_unit() -> bool:
+    """Whether autocast is to bfloat16 and there are kernels for the matrix unit."""
+    half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
+    return half and has_matrix_unit()
+
+
 def runs_native(*maps: Tensor) -> bool:
     """Whether kernels for float32 and bfloat16 can be had for such maps."""
     if torch.compiler.is_exporting() or panel() is None:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mdflow.kernels.native import PIECE, call, channels_last, has_matrix_unit, panel
+from mdflow.kernels.native import PIECE, asks_matrix_unit, call, channels_last, panel
 
 WIDEST, TALLEST = 8, 7  # the largest radius, and that of the matrix unit's kernel
 SQUARE, MARGIN = 4, 32  # pixels: of that kernel's squares of neighbours, and of zeros around a level
@@ -33,13 +33,11 @@ def has_windows(features: Tensor, radius: int) -> bool:
 
 
 def pack(features1: Tensor, levels: list[Tensor], radius: int) -> list[Tensor]:
-    """The features as the matrix unit's kernel wants them, for `windows`; none where the other one is to be taken.
+    """Features that have `windows` as the matrix unit's kernel wants them; none where the other one is to be taken.
 
     That one is taken but for autocast to bfloat16.
     """
-    half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    takes = half and has_matrix_unit() and radius <= TALLEST and has_windows(features1, radius)
-    return pack_windows(features1, levels) if takes else []
+    return pack_windows(features1, levels) if asks_matrix_unit() and radius <= TALLEST else []
 
 
 def pack_windows(features1: Tensor, levels: list[Tensor]) -> list[Tensor]:

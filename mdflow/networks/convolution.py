@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from mdflow.kernels.half import DEPTH, Link, convolve_chain
-from mdflow.kernels.native import has_matrix_unit, panel
+from mdflow.kernels.native import asks_matrix_unit, panel
 from mdflow.kernels.winograd import PLACES, WinogradConvolution, winograd
 
 
@@ -50,11 +50,9 @@ def takes_half(layer: nn.Module, x: Tensor) -> bool:
     """Whether a layer is a convolution that `convolve_chain` can do with such maps."""
     if not isinstance(layer, Convolution) or torch.compiler.is_exporting() or x.device.type != "cpu":
         return False
-    if not torch.is_autocast_enabled("cpu") or torch.get_autocast_dtype("cpu") != torch.bfloat16:
-        return False
     plain = layer.padding_mode == "zeros" and layer.dilation == (1, 1) and layer.stride[0] == layer.stride[1]
     alone = layer.groups == 1 or layer.in_channels // layer.groups % DEPTH == 0
-    return plain and alone and has_matrix_unit() and not has_gradient(layer, x)
+    return plain and alone and asks_matrix_unit() and not has_gradient(layer, x)
 
 
 def link(layer: Convolution, slope: float = 1.0, parts: int = 1) -> Link:

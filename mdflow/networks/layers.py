@@ -28,6 +28,17 @@ class Activated(nn.Sequential):
         return chained(x, self)
 
 
+class Head(nn.Sequential):
+    """A convolution, ReLU and another convolution."""
+
+    def __init__(self, first: nn.Conv2d, last: nn.Conv2d) -> None:
+        super().__init__(first, nn.ReLU(inplace=True), last)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, _, last = self
+        return last(chained(x, first, slope=0.0))
+
+
 def convolution(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1, dilation: int = 1
 ) -> Activated:

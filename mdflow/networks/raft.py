@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mdflow.errors import InputError
 from mdflow.geometry import coordinate_grid, resize_flow
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import check_choice, fine_stages, normalize_features, scaled_frames, subtract_mean
+from mdflow.networks.layers import Head, check_choice, fine_stages, normalize_features, scaled_frames, subtract_mean
 from mdflow.networks.network import Features, FlowNetwork
 from mdflow.networks.raft_correlation import CORRELATIONS, LEVELS, open_correlation
 from mdflow.networks.raft_encoder import BottleneckBlock, ResidualEncoder
@@ -259,9 +259,7 @@ class UncertaintyHead(nn.Module):
 
     def __init__(self, hidden: int, width: int = 256) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            Convolution(hidden, width, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(width, 1, 3, padding=1)
-        )
+        self.layers = Head(Convolution(hidden, width, 3, padding=1), nn.Conv2d(width, 1, 3, padding=1))
         nn.init.zeros_(self.layers[2].weight)
         nn.init.zeros_(self.layers[2].bias)
 

@@ -43,11 +43,12 @@ class OnDemand:
         self.radius, self.align_corners = radius, align_corners
         self.features1 = features1.float() / math.sqrt(features1.shape[1])
         self.levels = halved(features2.float())
-        self.packed = pack(self.features1, self.levels, radius)
+        self.has_kernel = has_kernel(self.levels[0], radius, align_corners)
+        self.packed = pack(self.features1, self.levels, radius) if self.has_kernel else []
 
     def __call__(self, points: Tensor) -> Tensor:
         """Costs (B, LEVELS·(2·radius+1)², h, w) around points (B,2,h,w), in pixels of features2."""
-        if has_kernel(self.levels[0], self.radius, self.align_corners) and not points.requires_grad:
+        if self.has_kernel and not points.requires_grad:
             return windows(self.features1, self.levels, points, self.radius, self.packed)
         costs = [self.at_level(level, points / 2**number) for number, level in enumerate(self.levels)]
         return torch.cat(costs, dim=1)

@@ -20,7 +20,9 @@ class InstanceNorm(nn.Module):
     """nn.InstanceNorm2d, but a single image's channels stay last: its statistics are those of a batch of one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, None, None, training=True) if len(x) == 1 else F.instance_norm(x)
+        if len(x) == 1:
+            return F.batch_norm(x, None, None, training=True, eps=EPSILON)
+        return F.instance_norm(x, eps=EPSILON)
 
     def factors(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The factors and shifts (B,C) of the channels."""

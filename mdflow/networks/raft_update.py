@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mdflow.kernels.gates import unit_gates, unit_state
 from mdflow.kernels.native import computes
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import chained, joined
+from mdflow.networks.layers import Head, chained, joined
 from mdflow.networks.raft_aggregation import MotionAggregation
 
 
@@ -92,9 +92,7 @@ class UpdateBlock(nn.Module):
         self.aggregation = MotionAggregation(context, motion.outputs) if aggregate else None
         inputs = 2 * motion.outputs if aggregate else motion.outputs
         self.grus = nn.ModuleList(ConvGRU(hidden, inputs, context, kernel) for kernel in kernels)
-        self.flow = nn.Sequential(
-            Convolution(hidden, head, 3, padding=1), nn.ReLU(inplace=True), Convolution(head, 2, 3, padding=1)
-        )
+        self.flow = Head(Convolution(hidden, head, 3, padding=1), Convolution(head, 2, 3, padding=1))
 
     def prepare(self, context: Tensor) -> ContextTerms:
         """What can be computed of the context features once for all iterations."""
@@ -108,5 +106,4 @@ class UpdateBlock(nn.Module):
             motion = joined(motion, self.aggregation(motion, terms.attention))
         for gru, share in zip(self.grus, terms.shares, strict=True):
             hidden = gru(hidden, motion, share)
-        first, _, last = self.flow
-        return hidden, last(chained(hidden, first, slope=0.0))
+        return hidden, self.flow(hidden)

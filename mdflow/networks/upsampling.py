@@ -10,7 +10,7 @@ from mdflow.geometry import bilinear_mix
 from mdflow.kernels.mixing import convex_mix
 from mdflow.kernels.native import computes
 from mdflow.networks.convolution import Convolution
-from mdflow.networks.layers import chained
+from mdflow.networks.layers import Head
 
 TEMPERATURE = 0.25  # RAFT scales its logits so, to balance their gradient with the flow head's
 UPSAMPLING = ("bilinear", "convex")
@@ -27,11 +27,7 @@ class ConvexUpsampling(nn.Module):
     def __init__(self, inputs: int, factor: int, width: int = 256, border: str = "constant") -> None:
         super().__init__()
         self.factor, self.border = factor, border
-        self.weights = nn.Sequential(
-            Convolution(inputs, width, 3, padding=1),
-            nn.ReLU(inplace=True),
-            Convolution(width, 9 * factor**2, 1),
-        )
+        self.weights = Head(Convolution(inputs, width, 3, padding=1), Convolution(width, 9 * factor**2, 1))
         self.start_as_bilinear()
 
     @torch.no_grad()
@@ -45,8 +41,7 @@ class ConvexUpsampling(nn.Module):
     def forward(self, flow: Tensor, features: Tensor) -> Tensor:
         """Flow (B,2,h,w) in coarse pixels to (B,2,fh,fw) in fine ones; features (B,inputs,h,w)."""
         batch, _, height, width = flow.shape
-        first, _, last = self.weights
-        logits = last(chained(features, first, slope=0.0))
+        logits = self.weights(features)
         if computes(logits) and computes(flow) and flow.dtype == torch.float32:
             return convex_mix(logits, self.factor * flow, self.factor, TEMPERATURE, self.border == "replicate")
         logits = TEMPERATURE * logits.permute(0, 2, 3, 1)

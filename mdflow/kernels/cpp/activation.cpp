@@ -1,9 +1,6 @@
 // The way back through LeakyReLU and a shuffle of channels that are last in memory.
 
-#include <algorithm>
-#include <vector>
-
-constexpr long BLOCK = 256;  // pixels whose sums are kept in single precision
+#include "sums.h"
 
 // Pixels of `parts` times `size` numbers, number i of part p at place i·parts + p: of the gradient there and the outputs
 // y, above 0 where what LeakyReLU was given is, to the gradient before both. The sums over the pixels are added to `sums`;
@@ -29,21 +26,16 @@ extern "C" void activation_gradient(const float *gradient, const float *y, float
 {
     const long channels = parts * size, blocks = (pixels + BLOCK - 1) / BLOCK;
     const auto run = parts == 1 ? block_gradient<1> : parts == 3 ? block_gradient<3> : block_gradient<0>;
-    std::vector<double> totals(threads * channels);  // by thread, added up in one order
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
-    for (long thread = 0; thread < threads; thread++) {
+    const auto add_blocks = [&](long from, long to, Totals &totals) {
         std::vector<float> sums(channels), line(channels);
-        for (long block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {
+        for (long block = from; block < to; block++) {
             const long first = block * BLOCK, start = first * channels;
             std::fill(sums.begin(), sums.end(), 0.0f);
             run(gradient + start, y + start, result + start, sums.data(), line.data(), std::min(BLOCK, pixels - first),
                 parts, size, slope);
-            for (long channel = 0; channel < channels; channel++) totals[thread * channels + channel] += sums[channel];
+            for (long channel = 0; channel < channels; channel++) totals[channel] += sums[channel];
         }
-    }
-    for (long channel = 0; channel < channels; channel++) {
-        double total = 0;
-        for (long thread = 0; thread < threads; thread++) total += totals[thread * channels + channel];
-        bias[channel] = total;
-    }
+    };
+    const Totals totals = totals_by_thread(blocks, channels, threads, add_blocks);
+    for (long channel = 0; channel < channels; channel++) bias[channel] = totals[channel];
 }

@@ -49,26 +49,25 @@ extern "C" void cosines(const void *features1, const void *features2, float *cos
                         long batch, long pixels, long channels, float flat, int half1, int half2, int threads)
 {
     const long size = pixels * channels;
-    for (long item = 0; item < batch; item++, statistics += channels + 1, cosines1 += size, cosines2 += size)
-        with_numbers(half1, [&](auto number1) {
-            with_numbers(half2, [&](auto number2) {
-                const auto *x1 = static_cast<const decltype(number1) *>(features1) + item * size;
-                const auto *x2 = static_cast<const decltype(number2) *>(features2) + item * size;
-                float *means = statistics;
-                for (long i = 0; i < channels; i++) means[i] = single(x1[i]);  // near enough for squares not to cancel
-                const Totals sums1 = channel_sums(x1, means, pixels, channels, threads);
-                const Totals sums2 = channel_sums(x2, means, pixels, channels, threads);
-                double square = 0;
-                for (long i = 0; i < channels; i++) {
-                    const double mean = (sums1[i] + sums2[i]) / (2 * pixels);
-                    square += (sums1[channels + i] + sums2[channels + i]) / (2 * pixels) - mean * mean;
-                    means[i] += mean;
-                }
-                const float least = statistics[channels] = flat * std::max(square, 0.0) / channels + 1e-8;
-                divide_by_length(x1, means, cosines1, pixels, channels, least, threads);
-                divide_by_length(x2, means, cosines2, pixels, channels, least, threads);
-            });
-        });
+    with_numbers(half1, half2, [&](auto number1, auto number2) {
+        for (long item = 0; item < batch; item++, statistics += channels + 1, cosines1 += size, cosines2 += size) {
+            const auto *x1 = at<decltype(number1)>(features1, item * size);
+            const auto *x2 = at<decltype(number2)>(features2, item * size);
+            float *means = statistics;
+            for (long i = 0; i < channels; i++) means[i] = single(x1[i]);  // near enough for squares not to cancel
+            const Totals sums1 = channel_sums(x1, means, pixels, channels, threads);
+            const Totals sums2 = channel_sums(x2, means, pixels, channels, threads);
+            double square = 0;
+            for (long i = 0; i < channels; i++) {
+                const double mean = (sums1[i] + sums2[i]) / (2 * pixels);
+                square += (sums1[channels + i] + sums2[channels + i]) / (2 * pixels) - mean * mean;
+                means[i] += mean;
+            }
+            const float least = statistics[channels] = flat * std::max(square, 0.0) / channels + 1e-8;
+            divide_by_length(x1, means, cosines1, pixels, channels, least, threads);
+            divide_by_length(x2, means, cosines2, pixels, channels, least, threads);
+        }
+    });
 }
 
 // A map with the gradient of its vectors, for the way back. By pixel: 1 / its length, and the gradient of its mean square but for
@@ -80,7 +79,7 @@ template <typename Number> struct Back {
     std::vector<float> inverse, square;
 
     Back(const void *map, const float *gradient, const float *statistics, long item, long pixels, long channels)
-        : x(static_cast<const Number *>(map) + item * pixels * channels), gradient(gradient + item * pixels * channels),
+        : x(at<Number>(map, item * pixels * channels)), gradient(gradient + item * pixels * channels),
           statistics(statistics + item * (channels + 1)), pixels(pixels), channels(channels), inverse(pixels),
           square(pixels)
     {
@@ -114,7 +113,7 @@ template <typename Number> struct Back {
     // With what goes by `least` to every square, and less the share of the means.
     void finish(void *result, long item, float more, const float *shares, int threads) const
     {
-        Number *to = static_cast<Number *>(result) + item * pixels * channels;
+        Number *to = at<Number>(result, item * pixels * channels);
 #pragma omp parallel for schedule(static) num_threads(threads)
         for (long pixel = 0; pixel < pixels; pixel++) {
             const long place = pixel * channels;
@@ -133,17 +132,16 @@ extern "C" void cosine_gradients(const float *gradient1, const float *gradient2,
                                  const void *features2, const float *statistics, void *result1, void *result2, long batch,
                                  long pixels, long channels, float flat, int half1, int half2, int threads)
 {
-    for (long item = 0; item < batch; item++)
-        with_numbers(half1, [&](auto number1) {
-            with_numbers(half2, [&](auto number2) {
-                Back<decltype(number1)> back1(features1, gradient1, statistics, item, pixels, channels);
-                Back<decltype(number2)> back2(features2, gradient2, statistics, item, pixels, channels);
-                const Totals sums1 = back1.sums(threads), sums2 = back2.sums(threads);
-                std::vector<float> shares(channels);
-                for (long i = 0; i < channels; i++) shares[i] = (sums1[i] + sums2[i]) / (2 * pixels);
-                const float more = flat * (sums1[channels] + sums2[channels]) / (2 * pixels);
-                back1.finish(result1, item, more, shares.data(), threads);
-                back2.finish(result2, item, more, shares.data(), threads);
-            });
-        });
+    with_numbers(half1, half2, [&](auto number1, auto number2) {
+        for (long item = 0; item < batch; item++) {
+            Back<decltype(number1)> back1(features1, gradient1, statistics, item, pixels, channels);
+            Back<decltype(number2)> back2(features2, gradient2, statistics, item, pixels, channels);
+            const Totals sums1 = back1.sums(threads), sums2 = back2.sums(threads);
+            std::vector<float> shares(channels);
+            for (long i = 0; i < channels; i++) shares[i] = (sums1[i] + sums2[i]) / (2 * pixels);
+            const float more = flat * (sums1[channels] + sums2[channels]) / (2 * pixels);
+            back1.finish(result1, item, more, shares.data(), threads);
+            back2.finish(result2, item, more, shares.data(), threads);
+        }
+    });
 }

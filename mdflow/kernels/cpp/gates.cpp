@@ -42,20 +42,11 @@ static void blend(const Number *candidate, const Number *share, const Number *up
 // starts and how long it is.
 template <typename Run> static void with_blocks(long pixels, bool half, bool half_state, int threads, Run run)
 {
-    with_numbers(half, [&](auto number) {
-        with_numbers(half_state, [&](auto state) {
+    with_numbers(half, half_state, [&](auto number, auto state) {
 #pragma omp parallel for schedule(static) num_threads(threads)
-            for (long start = 0; start < pixels; start += BLOCK) run(number, state, start, std::min(BLOCK, pixels - start));
-        });
+        for (long start = 0; start < pixels; start += BLOCK) run(number, state, start, std::min(BLOCK, pixels - start));
     });
 }
-
-template <typename Number> static inline const Number *at(const void *map, long place)
-{
-    return static_cast<const Number *>(map) + place;
-}
-
-template <typename Number> static inline Number *at(void *map, long place) { return static_cast<Number *>(map) + place; }
 
 // The gates (2 * channels, update and reset) with the context's share (3 * channels), opened: the update, and what the
 // candidate is made of, the hidden state behind the reset joined with `more` channels of inputs.

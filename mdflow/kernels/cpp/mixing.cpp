@@ -61,8 +61,8 @@ extern "C" void convex_mix(const void *logits, const float *flow, float *fine, l
                 float vectors[2][9];
                 for (int part = 0; part < 2; part++)
                     around(flow + (2 * image + part) * plane, height, width, y, x, replicate, vectors[part]);
-                mix_pixel(static_cast<const Number *>(logits) + (row * width + x) * 9 * count, vectors[0], vectors[1],
-                          temperature, count, mixed.data(), sums.data());
+                mix_pixel(at<Number>(logits, (row * width + x) * 9 * count), vectors[0], vectors[1], temperature,
+                          count, mixed.data(), sums.data());
                 for (long line = 0; line < 2 * factor; line++) {
                     const long part = line / factor, below = line % factor;
                     float *to = fine + (2 * image + part) * plane * count;

@@ -25,7 +25,7 @@ extern "C" void statistics(const void *x, float *scale, float *shift, long batch
 {
     with_numbers(half, [&](auto number) {
         for (long item = 0; item < batch; item++)
-            item_statistics(static_cast<const decltype(number) *>(x) + item * pixels * channels, scale + item * channels,
+            item_statistics(at<decltype(number)>(x, item * pixels * channels), scale + item * channels,
                             shift + item * channels, pixels, channels, least, threads);
     });
 }
@@ -68,9 +68,8 @@ extern "C" void affine(void *x, const float *scale, const float *shift, const vo
         for (long item = 0; item < batch; item++)
             for (long start = 0; start < count; start += piece) {
                 const long place = item * count + start;
-                run(static_cast<Number *>(x) + place, &scales[item * line], &shifts[item * line],
-                    shortcut ? static_cast<const Number *>(shortcut) + place : nullptr, std::min(piece, count - start),
-                    line);
+                run(at<Number>(x, place), &scales[item * line], &shifts[item * line],
+                    shortcut ? at<Number>(shortcut, place) : nullptr, std::min(piece, count - start), line);
             }
     });
 }

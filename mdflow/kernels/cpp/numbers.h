@@ -33,9 +33,20 @@ static inline void put(Half &to, float value)
     to.bits = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  // to the nearest, of two the even one
 }
 
-// Calls `run` with a number of the kind that maps hold.
+// Where a number of a map is.
+template <typename Number> static inline const Number *at(const void *map, long place)
+{
+    return static_cast<const Number *>(map) + place;
+}
+template <typename Number> static inline Number *at(void *map, long place) { return static_cast<Number *>(map) + place; }
+
+// Calls `run` with a number of the kind that maps hold, or with one of each of two kinds.
 template <typename Run> static inline void with_numbers(bool half, Run run)
 {
     if (half) run(Half());
     else run(float());
+}
+template <typename Run> static inline void with_numbers(bool half1, bool half2, Run run)
+{
+    with_numbers(half1, [&](auto number1) { with_numbers(half2, [&](auto number2) { run(number1, number2); }); });
 }

@@ -8,7 +8,7 @@
 
 #include "numbers.h"
 
-constexpr long BLOCK = 256;    // lines whose sums are kept in single precision
+constexpr long BLOCK = 256;    // pixels, or lines, whose sums are kept in single precision
 constexpr long SHORTEST = 64;  // numbers of a line
 
 typedef std::vector<double> Totals;
@@ -43,14 +43,14 @@ static void add_sums(const Number *x, const float *origin, long pixels, long cha
     }
 }
 
-// The totals of `size` sums that each thread adds its share of the pixels to, by `run` with the first one, the last and the
-// totals; added up in one order.
-template <typename Run> static Totals totals_by_thread(long pixels, long size, int threads, Run run)
+// The totals of `size` sums that each thread adds its share of so many parts to, by `run` with the first one, the one behind
+// the last and the totals; added up in one order.
+template <typename Run> static Totals totals_by_thread(long count, long size, int threads, Run run)
 {
     std::vector<Totals> parts(threads, Totals(size));
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (long thread = 0; thread < threads; thread++)
-        run(pixels * thread / threads, pixels * (thread + 1) / threads, parts[thread]);
+        run(count * thread / threads, count * (thread + 1) / threads, parts[thread]);
     for (long thread = 1; thread < threads; thread++)
         for (long i = 0; i < size; i++) parts[0][i] += parts[thread][i];
     return parts[0];
