@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from mdflow.reports.tables import text_table
-from mdflow.system.memory import keep_pages
+from mdflow.system.memory import keep_objects, keep_pages
 
 Ways = dict[str, Callable[[], object]]
 
@@ -31,6 +31,7 @@ def prepare(arguments: argparse.Namespace) -> None:
     """Memory and threads as the options say, and one seed."""
     if arguments.keep_pages:
         keep_pages()
+        keep_objects()
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(0)
 

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from mdflow.errors import InputError
-from mdflow.system.memory import keep_pages
+from mdflow.system.memory import keep_objects, keep_pages
 from mdflow.system.stopping import STATUS, Stopped
 from mdflow.system.threads import wait_asleep
 
@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verb_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parsed = verb_parser.parse_args(arguments[1:])
     keep_pages()
+    keep_objects()
     try:
         module.run(parsed)
     except BrokenPipeError:

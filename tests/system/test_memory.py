@@ -1,7 +1,8 @@
-"""Memory that was freed is used again."""
+"""Memory that was freed is used again, in huge pages, and old objects are no garbage."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,13 +24,44 @@ faults(12)  # until the freed pieces have found each other
 print(faults(8))
 """
 
+FLAGS = """
+import torch
+from pathlib import Path
+from mdflow.system.memory import keep_pages
+
+{first}
+numbers = torch.ones(2**24)
+middle = numbers.data_ptr() + 2**25
+for line in Path("/proc/self/smaps").read_text().splitlines():
+    name, *rest = line.split()
+    if "-" in name and not name.endswith(":"):
+        inside = int(name.split("-")[0], 16) <= middle < int(name.split("-")[1], 16)
+    elif name == "VmFlags:" and inside:
+        print("hg" in rest)
+"""
+
+OLD = """
+import gc
+from mdflow.system.memory import keep_objects
+
+before = len(gc.get_objects())
+keep_objects()
+new = []
+new.append(new)
+print(before, len(gc.get_objects()))
+del new
+print(gc.collect())
+"""
+
 
 def faults(first: str) -> int:
     """Page faults of eight tensors of 64 MB, one after the other, in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-c", FAULTS.format(first=first)], capture_output=True, text=True, check=True
-    )
-    return int(done.stdout)
+    return int(printed(FAULTS.format(first=first)))
+
+
+def printed(program: str) -> str:
+    """What a program prints, in a process of its own."""
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="another C library")
@@ -37,6 +69,18 @@ def test_pages_are_kept_when_asked_for():
     # With huge pages a fault maps 2 MB, with plain ones 4 kB: of 8 × 64 MB at least 256.
     assert faults("pass") > 200
     assert faults("assert keep_pages()") < 50
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="a system without huge pages")
+def test_maps_lie_in_huge_pages_when_asked_for():
+    assert printed(FLAGS.format(first="pass")).strip() == "False"
+    assert printed(FLAGS.format(first="assert keep_pages()")).strip() == "True"
+
+
+def test_old_objects_are_not_looked_through():
+    """Those that there are already; new garbage is still found."""
+    (before, after), (found,) = (map(int, line.split()) for line in printed(OLD).splitlines())
+    assert after < before / 10 and found >= 1
 
 
 def test_a_system_that_has_no_glibc_is_not_asked(monkeypatch):
