@@ -1,10 +1,14 @@
 """Pack pairs into tar files of a thousand, for collections larger than a disk: training reads them where they lie."""
 
 import argparse
+import re
 from pathlib import Path
 
 from mdflow.data import open_datasets
-from mdflow.data.packing.shards import write_shards
+from mdflow.data.mixture import Mixture
+from mdflow.data.packing.ranges import is_url
+from mdflow.data.packing.shards import Shards, index_of, write_shards
+from mdflow.data.sample import Dataset
 from mdflow.errors import InputError
 
 
@@ -24,7 +28,24 @@ def run(arguments: argparse.Namespace) -> None:
     if list(arguments.out.glob("*.tar")) and not arguments.overwrite:
         raise InputError(f"'{arguments.out}' holds shards already; use --overwrite, or give another -o.")
     dataset = open_datasets(arguments.data)
-    for old in [*arguments.out.glob("*.tar"), *arguments.out.glob("*.tar.npy")]:  # the new ones may be fewer
-        old.unlink()
+    refuse_own_sources(dataset, arguments.out)
     written = write_shards(dataset, arguments.out, arguments.pairs, f".{arguments.images}")
+    remove_older(arguments.out, written)
     print(f"Wrote {len(dataset)} pairs to {len(written)} shards in {arguments.out}.")
+
+
+def refuse_own_sources(dataset: Dataset, folder: Path) -> None:
+    """Raise InputError where a shard that is read lies in the folder that is written to."""
+    parts = dataset.datasets if isinstance(dataset, Mixture) else [dataset]
+    sources = [source for part in parts if isinstance(part, Shards) for source in part.sources if not is_url(source)]
+    own = next((source for source in sources if Path(source).resolve().parent == folder.resolve()), None)
+    if own is not None:
+        raise InputError(f"'{own}' is read and lies in '{folder}', where the new shards go; give another -o.")
+
+
+def remove_older(folder: Path, written: list[Path]) -> None:
+    """Remove the shards of an earlier call beyond those written now, with their indices; other files stay."""
+    for path in folder.glob("*.tar"):
+        if re.fullmatch(r"\d{6,}\.tar", path.name) and path not in written:
+            path.unlink()
+            Path(index_of(str(path))).unlink(missing_ok=True)

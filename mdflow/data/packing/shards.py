@@ -164,25 +164,36 @@ def save_index(source: str, rows: np.ndarray) -> None:
 def write_shards(dataset: Dataset, folder: Path, pairs: int = 1000, suffix: str = ".jpg") -> list[Path]:
     """Pack a dataset's pairs into shards of `pairs` each, with their indices; the shards that were written.
 
-    suffix: how images are encoded, ".jpg" (quality 95), ".webp" or ".png" (as they are).
+    suffix: how images are encoded, ".jpg" (quality 95), ".webp" or ".png" (as they are). Shards of these names stay
+    until all new ones are whole.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     order = np.concatenate([np.asarray(run) for run in runs_of(dataset)])  # as they lie: no far jumps
-    written = []
-    for number, places in enumerate(np.split(order, range(pairs, len(order), pairs))):
-        path = folder / f"{number:06d}.tar"
-        partial = path.with_name(path.name + ".partial")
-        with writing(path), tarfile.open(partial, "w") as archive:
-            for place in places:
-                for name, content in encoded(dataset[int(place)], int(place), suffix):
-                    member = tarfile.TarInfo(name)
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
-        partial.replace(path)
-        save_index(str(path), make_index(str(path)))
-        written.append(path)
-    return written
+    parts = np.split(order, range(pairs, len(order), pairs))
+    paths = [folder / f"{number:06d}.tar" for number in range(len(parts))]
+    partials = [path.with_name(path.name + ".partial") for path in paths]
+    try:
+        for partial, places in zip(partials, parts, strict=True):
+            write_shard(dataset, places.tolist(), partial, suffix)
+        for partial, path in zip(partials, paths, strict=True):
+            Path(index_of(str(path))).unlink(missing_ok=True)  # an old index would point anywhere in the new shard
+            partial.replace(path)
+            save_index(str(path), make_index(str(path)))
+    finally:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+    return paths
+
+
+def write_shard(dataset: Dataset, places: list[int], path: Path, suffix: str) -> None:
+    """Pack the pairs at these places into one file."""
+    with writing(path), tarfile.open(path, "w") as archive:
+        for place in places:
+            for name, content in encoded(dataset[place], place, suffix):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
 
 
 def encoded(pair: Sample, place: int, suffix: str) -> Iterator[tuple[str, bytes]]:

@@ -224,3 +224,34 @@ def test_the_verb_packs_what_training_reads(tmp_path, capsys):
     assert len(open_dataset(tmp_path / "packed")) == 3
     assert main([*command, "--overwrite", "--pairs", "0"]) == 2
     assert "give --pairs 1 or more" in capsys.readouterr().err
+
+
+def test_the_verb_never_reads_what_it_replaces(folder, capsys):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    for source in (folder, folder / "000001.tar", f"{folder}:0.5"):
+        command = ["shard", "--data", "synthetic?length=1", str(source), "-o", str(folder), "--overwrite"]
+        assert main(command) == 2
+        assert "is read and lies in" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_overwriting_leaves_what_is_not_the_verbs_own(folder, tmp_path):
+    (folder / "backup.tar").write_bytes(b"precious")
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(3):
+        write_image(frames / f"{number}.png", np.full((8, 8, 3), number, np.uint8))
+    assert main(["shard", "--data", str(frames), "-o", str(folder), "--overwrite"]) == 0
+    assert {path.name for path in folder.iterdir()} == {"000000.tar", "000000.tar.npy", "backup.tar"}
+    assert len(Shards(folder / "000000.tar")) == 2
+
+
+def test_an_unreadable_pair_leaves_the_old_shards_whole(folder, tmp_path):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in range(4):
+        write_image(frames / f"{number}.png", np.full((8, 8, 3), number, np.uint8))
+    (frames / "3.png").write_bytes(b"no image")
+    assert main(["shard", "--data", str(frames), "-o", str(folder), "--pairs", "1", "--overwrite"]) == 2
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
