@@ -32,9 +32,9 @@ def run(arguments: argparse.Namespace) -> None:
     low, high = arguments.motion
     if not 0 <= low < high < math.inf or arguments.largest_step < 1:
         raise InputError(f"The range of motion {low} to {high} or the largest step is wrong; expected 0 <= LOW < HIGH.")
-    require_new(arguments.out)
     rules = replace(Rules(), motion=(low, high), largest_step=arguments.largest_step)
     clips = [clip for source in arguments.sources for clip in clips_of(source)]
+    require_new(arguments.out, clips)
     curations = curate_all(clips, rules)
     extract(curations, arguments.out)
     pairs = sum(len(curation.pairs) for curation in curations)

@@ -10,22 +10,27 @@ import pytest
 
 from mdflow.commands import main
 from mdflow.data import open_dataset
-from mdflow.data.io import read_image
+from mdflow.data.io import read_image, write_image
 
 HEIGHT, WIDTH, BORDER = 96, 128, 16
 
 
-def write_moving_video(path, count=12, speed=2):
-    """A texture that moves `speed` px a frame, below a black border."""
+def texture():
+    """A picture twice as wide as a frame."""
     noise = np.random.default_rng(0).normal(0, 1, (HEIGHT, 2 * WIDTH, 3)).astype(np.float32)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2.5)
-    texture = np.clip(128 + 50 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+    return np.clip(128 + 50 * smooth / smooth.std(), 0, 255).astype(np.uint8)
+
+
+def write_moving_video(path, count=12, speed=2):
+    """A texture that moves `speed` px a frame, below a black border."""
+    wide = texture()
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
         stream.height, stream.width, stream.pix_fmt, stream.options = HEIGHT, WIDTH, "yuv420p", {"qp": "4"}
         stream.codec_context.thread_count = 1
         for number in range(count):
-            image = texture[:, speed * number : speed * number + WIDTH].copy()
+            image = wide[:, speed * number : speed * number + WIDTH].copy()
             image[:BORDER] = 0
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = number, Fraction(1, 25)
@@ -56,6 +61,18 @@ def test_a_folder_that_holds_pairs_is_left_as_it_is(tmp_path, capsys):
     assert main(["curate", str(tmp_path / "a.mp4"), "-o", str(tmp_path / "out")]) == 2
     assert "already holds curated pairs" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["pairs.json"]
+
+
+@pytest.mark.parametrize(("source", "out"), [("clips/one", "clips"), ("clips/one", "clips/one/curated")])
+def test_the_frames_given_are_never_written_over(tmp_path, capsys, monkeypatch, source, out):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / source).mkdir(parents=True)
+    for number in range(12):
+        write_image(tmp_path / source / f"{number:06d}.png", texture()[:, 2 * number : 2 * number + WIDTH])
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    assert main(["curate", source, "-o", out]) == 2
+    assert f"would be written into {source}" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 BAD_COMMANDS = [

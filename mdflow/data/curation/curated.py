@@ -60,12 +60,12 @@ def pair_files(root: Path, pair: list[str]) -> PairFiles:
 def extract(curations: list[Curation], folder: Path | str) -> None:
     """Write the frames of all pairs, cropped, pairs.json, and for each clip its report and contact sheet.
 
-    Raises InputError when the folder already holds pairs, or cannot be written.
+    Raises InputError as require_new does, or when the folder cannot be written.
     """
-    folder = Path(folder)
-    require_new(folder)
+    folder, sources = Path(folder), [curation.source for curation in curations]
+    require_new(folder, sources)
     pairs = []
-    for curation, clip in zip(curations, clip_names(curations), strict=True):
+    for curation, clip in zip(curations, clip_names(sources), strict=True):
         try:
             (folder / clip).mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -78,10 +78,14 @@ def extract(curations: list[Curation], folder: Path | str) -> None:
     write_bytes(folder / PAIRS_FILE, json.dumps(pairs).encode())
 
 
-def require_new(folder: Path) -> None:
-    """Raise InputError when the folder already holds pairs."""
+def require_new(folder: Path, sources: list[Path]) -> None:
+    """Raise InputError when the folder already holds pairs, or a clip's frames would be written into a source."""
     if (folder / PAIRS_FILE).exists():
         raise InputError(f"{folder} already holds curated pairs; give another folder or remove it.")
+    for clip in clip_names(sources):
+        inside = [one for one in sources if (folder / clip).resolve().is_relative_to(one.resolve())]
+        if inside:
+            raise InputError(f"The frames for {folder / clip} would be written into {inside[0]}; give another folder.")
 
 
 def write_frames(curation: Curation, folder: Path) -> None:
@@ -93,11 +97,11 @@ def write_frames(curation: Curation, folder: Path) -> None:
         write_image(folder / f"{number:06d}.png", frames[number][top:bottom, left:right])
 
 
-def clip_names(curations: list[Curation]) -> list[str]:
+def clip_names(sources: list[Path]) -> list[str]:
     """A folder name a clip: its file's, with a number where two are alike or the folder has such a file itself."""
     names: list[str] = []
-    for curation in curations:
-        stem = curation.source.resolve().stem
+    for source in sources:
+        stem = source.resolve().stem
         numbered = (f"{stem}_{number}" for number in count(1))
         names.append(next(name for name in chain([stem], numbered) if name not in [*names, *RESERVED]))
     return names

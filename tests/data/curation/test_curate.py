@@ -201,5 +201,5 @@ def test_clips_have_names_of_their_own(tmp_path, monkeypatch):
     """Whatever files stand beside them, and wherever the clip is looked at from."""
     monkeypatch.chdir(tmp_path)
     sources = ["clips", "pairs.mp4", "x/a_1.mp4", "x/a.mp4", "y/a.mp4", "."]
-    names = clip_names([SimpleNamespace(source=Path(source)) for source in sources])
+    names = clip_names([Path(source) for source in sources])
     assert names == ["clips_1", "pairs_1", "a_1", "a", "a_2", tmp_path.stem]
