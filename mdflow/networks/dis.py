@@ -8,7 +8,7 @@ from torch import Tensor
 from mdflow.errors import InputError
 from mdflow.networks.network import Features, FlowNetwork
 
-SMALLEST = 12  # pixels a side: OpenCV ends in an assertion below
+SMALLEST = 16  # pixels a side: OpenCV ends in an assertion below, or ends the process
 
 
 class DISFlow(FlowNetwork):

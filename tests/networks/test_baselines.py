@@ -18,6 +18,12 @@ def test_dis_finds_a_shift_with_its_sign():
     torch.testing.assert_close(centre, torch.tensor([3.0, -2.0]), atol=0.3, rtol=0)
 
 
-def test_images_without_room_for_a_patch_are_said():
-    with pytest.raises(InputError, match="10x40 pixels are too small for DIS flow"):
-        create("dis")(*torch.rand(2, 1, 3, 10, 40))
+@pytest.mark.parametrize("size", [(10, 40), (12, 12), (15, 300)])
+def test_images_without_room_for_a_patch_are_said(size):
+    with pytest.raises(InputError, match=f"{size[0]}x{size[1]} pixels are too small for DIS flow; it needs 16 a side"):
+        create("dis")(*torch.rand(2, 1, 3, *size))
+
+
+@pytest.mark.parametrize("size", [(16, 300), (300, 16)])
+def test_the_smallest_images_have_a_flow(size):
+    assert create("dis")(*torch.rand(2, 1, 3, *size))[-1].isfinite().all()

@@ -13,6 +13,7 @@ from mdflow.data import open_dataset
 from mdflow.data.curation.contact import COLOURS, KEPT, contact_sheet
 from mdflow.data.curation.curate import Rules, curate, is_cut, make_shot
 from mdflow.data.curation.curated import clip_names, extract
+from mdflow.data.curation.survey import shrink, survey_clip
 from mdflow.data.io import read_image, write_image
 from mdflow.errors import InputError
 
@@ -145,6 +146,16 @@ def test_a_pause_between_time_stamps_ends_a_shot(tmp_path):
     video = encode(tmp_path / "a.mkv", scene(0, 24), times, qp="4")
     curation = curate(video)
     assert stretches(curation) == [(0, 11), (12, 23)] and curation.notes == ["variable frame rate"]
+
+
+@pytest.mark.parametrize("size", [(120, 1920), (100, 2000), (6, 64), (2000, 20)])
+def test_frames_of_any_size_are_surveyed(size):
+    """Where OpenCV has too few pixels for its patches it ends the process."""
+    frames = np.random.default_rng(0).integers(0, 256, (3, *size, 3), np.uint8)
+    small = shrink(frames[0, ..., 0])
+    assert min(small.shape) >= 32
+    assert small.shape[0] / small.shape[1] == pytest.approx(size[0] / size[1], rel=0.02)
+    assert np.isfinite(survey_clip(frames, same=1, blank=1).motion).all()
 
 
 @pytest.mark.parametrize("kind", ["still", "black", "one"])
