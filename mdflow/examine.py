@@ -9,7 +9,7 @@ import torch
 from mdflow.data.sample import Dataset, Sample
 from mdflow.inference import BothDirections, Predictor, image_tensor
 from mdflow.metrics import endpoint_error
-from mdflow.networks.dis import dis_flow
+from mdflow.networks.dis import SMALLEST, dis_flow
 from mdflow.networks.network import FlowNetwork
 from mdflow.quality import label_free_scores
 from mdflow.visualize import error_image, flow_to_colour, occlusion_image, panel, typical_speed
@@ -60,7 +60,8 @@ class Examiner:
 def figures_of(sample: Sample, both: BothDirections) -> dict[str, float]:
     """The label-free scores of a pair, and its EPE and zero flow's if it has labels.
 
-    "speed" is the mean length of the flow, "motion" that of the true one, or of DIS flow where there are no labels.
+    "speed" is the mean length of the flow, "motion" that of the true one, or of DIS flow where there are no labels and
+    the images are large enough for it.
     """
     images = [image_tensor(image) for image in (sample.image1, sample.image2)]
     flows = (image_planes(flow) for flow in (both.flow12, both.flow21))
@@ -69,7 +70,7 @@ def figures_of(sample: Sample, both: BothDirections) -> dict[str, float]:
         known = sample.known1
         figures["epe"] = float(endpoint_error(both.flow12, sample.flow12)[known].mean())
         figures["motion"] = figures["epe_zero"] = float(np.linalg.norm(sample.flow12, axis=-1)[known].mean())
-    else:
+    elif min(sample.image1.shape[:2]) >= SMALLEST:
         figures["motion"] = float(dis_flow(*(image[0] for image in images)).norm(dim=0).mean())
     return figures
 

@@ -28,6 +28,11 @@ def test_without_labels_the_true_flow_scores_best():
     assert "epe" not in Examiner(Unlabelled(), 1)(Translation()).figures
 
 
+@pytest.mark.parametrize(("size", "known"), [(12, False), (16, True)])
+def test_where_dis_cannot_run_the_motion_is_left_out(size, known):
+    assert ("motion" in Examiner(Unlabelled(size=size), 1)(Translation()).figures) == known
+
+
 def test_labels_do_not_choose_a_checkpoint_unless_asked_to():
     labelled, unlabelled = (Examiner(kind(), 2)(Translation(1, 0)) for kind in (Pairs, Unlabelled))
     assert labelled.score == pytest.approx(unlabelled.score)
