@@ -1,8 +1,9 @@
 """HD1K (Kondermann et al., CVPR Workshops 2016)."""
 
+from itertools import groupby
 from pathlib import Path
 
-from mdflow.data.files import FileDataset, PairFiles, consecutive, if_there, list_images, require_folder
+from mdflow.data.files import FileDataset, PairFiles, if_there, list_images, require_folder, successive
 
 
 class Hd1k(FileDataset):
@@ -19,8 +20,8 @@ class Hd1k(FileDataset):
         images = list_images(require_folder(root / "hd1k_input" / "image_2", self.expected))
         pairs = [
             PairFiles(image1.stem, image1, image2, if_there(root / "hd1k_flow_gt" / "flow_occ" / image1.name))
-            for image1, image2 in consecutive(images)
-            if image1.stem.split("_")[0] == image2.stem.split("_")[0]
+            for _, sequence in groupby(images, lambda image: image.stem.split("_")[0])
+            for image1, image2 in successive(list(sequence))
         ]
         super().__init__(root, pairs)
 

@@ -274,7 +274,7 @@ def test_a_mask_of_another_size_than_its_image_is_said(tmp_path, put):
         open_dataset(tmp_path)[0]
 
 
-@pytest.mark.parametrize("name", ["sintel", "spring", "sceneflow", "kitti_raw"])
+@pytest.mark.parametrize("name", ["sintel", "spring", "sceneflow", "kitti_raw", "hd1k"])
 def test_frames_around_a_missing_one_are_no_pair(tmp_path, put, name):
     """Nor is a picture that is no frame."""
     LAYOUTS[name][0](put)
