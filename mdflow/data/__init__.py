@@ -51,6 +51,7 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 """By name; a path is taken for the first whose `recognises` says so."""
 
 UNLABELLED = ("shards", "video", "frames")
+FOLDERS_OF_FRAMES = ("sintel", "middlebury", "spring")  # whose folders hold the frames of one scene each, all of them
 
 
 def open_dataset(source: Path | str, **options) -> Dataset:
@@ -127,11 +128,8 @@ def split_options(source: str) -> tuple[str, dict]:
 def recognise(path: Path) -> str:
     """The name of the dataset whose layout the path has."""
     name = known_layout(path)
-    if name in (None, *UNLABELLED) and (parent := known_layout(path.parent)) not in (None, *UNLABELLED):
-        raise InputError(
-            f"{path} is a part of a data set: {path.parent} looks like the root of {parent}; give that, "
-            f"or frames={path} for its folders of frames without labels."
-        )
+    if name in (None, "frames"):
+        refuse_part(path, name)
     if name is None:
         found = ", ".join(sorted(entry.name for entry in entries(path))[:8]) or "nothing"
         raise InputError(
@@ -139,6 +137,18 @@ def recognise(path: Path) -> str:
             "folders of frames, or a root as docs/data.md shows."
         )
     return name
+
+
+def refuse_part(path: Path, name: str | None) -> None:
+    """Raise InputError where the root of a data set is one or two folders above the path."""
+    for root in path.absolute().parents[:2]:
+        whole = known_layout(root)
+        if whole not in (None, *UNLABELLED):
+            alone = name == "frames" and whole in FOLDERS_OF_FRAMES
+            or_frames = f", or frames={path} for its frames without labels" if alone else ""
+            raise InputError(
+                f"{path} is a part of a data set: {root} looks like the root of {whole}; give that{or_frames}."
+            )
 
 
 def known_layout(path: Path) -> str | None:

@@ -193,6 +193,14 @@ def test_frames_are_as_far_apart_as_asked(tmp_path, put):
     assert (sample.image1[0, 0, 0], sample.image2[0, 0, 0]) == (10, 40)
 
 
+PARTS = {
+    "a part": (kitti("image_2"), "training"),
+    "a part further down": (kitti("image_2"), "training/image_2"),
+    "a part without frames": (sintel, "training"),
+    "a part of frames": (sintel, "training/clean"),
+}
+
+
 def broken(name, put, tmp_path):
     """Make one of the bad inputs below tmp_path; returns the source to open."""
     if name == "nowhere":
@@ -204,9 +212,10 @@ def broken(name, put, tmp_path):
         return tmp_path
     if name == "one image":
         put("only.png")
-    if name == "a part":
-        kitti("image_2")(put)
-        return tmp_path / "training"
+    if name in PARTS:
+        write, part = PARTS[name]
+        write(put)
+        return tmp_path / part
     if name == "second frame gone":
         kitti("image_2")(put)
         (tmp_path / "training/image_2/000001_11.png").unlink()
@@ -235,7 +244,10 @@ BAD_SOURCES = [
     ("empty", "holds nothing: no data set is recognised"),
     ("text", r"holds notes\.txt: no data set is recognised"),
     ("one image", "holds no pair of frames"),
-    ("a part", "looks like the root of kitti2015; give that, or frames="),
+    ("a part", r"looks like the root of kitti2015; give that\.$"),
+    ("a part further down", r"looks like the root of kitti2015; give that\.$"),
+    ("a part without frames", r"looks like the root of sintel; give that\.$"),
+    ("a part of frames", "looks like the root of sintel; give that, or frames=.*clean for its frames without labels"),
     ("second frame gone", r"000001_11\.png is missing"),
     ("flow folder gone", r"train/flow is not a folder; expected ROOT/train/image_clean"),
     ("split file gone", r"has no FlyingChairs_train_val\.txt"),
@@ -252,6 +264,11 @@ def test_a_bad_source_is_said(tmp_path, put, name, sentence):
     source, options = (tmp_path, source[1]) if isinstance(source, tuple) else (source, {})
     with pytest.raises(InputError, match=sentence):
         open_dataset(source, **options)
+
+
+def test_a_part_can_be_taken_for_frames(tmp_path, put):
+    sintel(put)
+    assert len(open_dataset(f"frames={tmp_path}/training/clean")) == 2
 
 
 def test_frames_of_mixed_sizes_are_said_with_both_names(tmp_path, put):
