@@ -157,7 +157,8 @@ def known_layout(path: Path) -> str | None:
     return next(found, None)
 
 
-WORDS = {int: "whole number", float: "number", str: "word", bool: "true or false"}
+WORDS = {int: "whole number", float: "number", str: "word", bool: "true or false", range: "whole number or several"}
+SEVERAL = (range, tuple[str, ...])
 
 
 def build(name: str, options: dict) -> Dataset:
@@ -168,9 +169,22 @@ def build(name: str, options: dict) -> Dataset:
         raise InputError(f"The dataset {name} has no option {', '.join(unknown)}; expected some of {', '.join(known)}.")
     for key, value in options.items():
         kind = known[key].annotation
-        if kind in WORDS and type(value) is not kind and not (kind is float and type(value) is int):
+        if not is_of(kind, value):
             raise InputError(f"The option {key}={value} of the dataset {name} is no {WORDS[kind]}.")
+    options = {key: several(value) if known[key].annotation in SEVERAL else value for key, value in options.items()}
     if name == "synthetic":
         checked = read_settings(SyntheticConfig, **options)
         options = {key: getattr(checked, key) for key in options}
     return DATASETS[name](**options)
+
+
+def is_of(kind: type, value: object) -> bool:
+    """Whether an option's value is of the kind that its dataset asks for, as far as WORDS knows it."""
+    if kind is range:
+        return all(type(one) is int for one in several(value))
+    return kind not in WORDS or type(value) is kind or (kind is float and type(value) is int)
+
+
+def several(value: object) -> Sequence:
+    """The values of an option that takes several, of which one may be given by itself."""
+    return value if isinstance(value, list | tuple | range) else [value]

@@ -174,6 +174,13 @@ def require_folder(path: Path, expected: str) -> Path:
     return path
 
 
+def require_cameras(cameras: Iterable[str], known: Iterable[str], name: str) -> None:
+    """Raise InputError for a camera that the dataset does not have."""
+    unknown = [str(camera) for camera in cameras if camera not in known]
+    if unknown:
+        raise InputError(f"The dataset {name} has no camera {unknown[0]}; expected some of {', '.join(known)}.")
+
+
 def if_there(path: Path) -> Path | None:
     """The path when it exists: labels are optional."""
     return path if path.exists() else None

@@ -11,6 +11,7 @@ from mdflow.data.files import (
     list_folders,
     list_images,
     natural,
+    require_cameras,
     require_folder,
     successive,
 )
@@ -99,6 +100,8 @@ class KittiRaw(FileDataset):
     expected = "ROOT/2011_09_26/2011_09_26_drive_0001_sync/image_02/data/0000000000.png"
 
     def __init__(self, root: Path | str, cameras: tuple[str, ...] = ("02", "03")):
+        cameras = [str(camera).zfill(2) for camera in cameras]  # YAML reads 02 as a number
+        require_cameras(cameras, ("00", "01", "02", "03"), self.name)
         pairs = []
         for drive in raw_drives(require_folder(Path(root), self.expected)):
             for camera in cameras:

@@ -8,6 +8,7 @@ from mdflow.data.files import (
     if_there,
     list_folders,
     list_images,
+    require_cameras,
     require_folder,
     successive,
 )
@@ -26,6 +27,7 @@ class Spring(FileDataset):
 
     def __init__(self, root: Path | str, split: str = "train", cameras: tuple[str, ...] = ("left", "right")):
         folder = require_folder(Path(root) / split, self.expected)
+        require_cameras(cameras, ("left", "right"), self.name)
         pairs = [
             spring_pair(scene, camera, image1, image2)
             for scene in list_folders(folder)

@@ -8,6 +8,7 @@ from mdflow.data.files import (
     if_there,
     list_images,
     natural,
+    require_cameras,
     require_folder,
     successive,
 )
@@ -40,6 +41,7 @@ class SceneFlow(FileDataset):
     ):
         root = Path(root)
         frames = require_folder(root / f"frames_{render}", self.expected)
+        require_cameras(cameras, CAMERAS, self.name)
         folders = sorted(path for camera in cameras for path in frames.rglob(camera) if path.is_dir())
         pairs = [
             sceneflow_pair(root / "optical_flow", folder.relative_to(frames), image1, image2)
@@ -89,6 +91,7 @@ class ThingsSubset(FileDataset):
     ):
         folder = Path(root) / split
         require_folder(folder / "flow", self.expected)
+        require_cameras(cameras, CAMERAS, self.name)
         pairs = [
             subset_pair(folder, f"image_{render}", camera, flow)
             for camera in cameras

@@ -271,6 +271,14 @@ def test_a_part_can_be_taken_for_frames(tmp_path, put):
     assert len(open_dataset(f"frames={tmp_path}/training/clean")) == 2
 
 
+@pytest.mark.parametrize("name", ["spring", "things_subset", "sceneflow"])
+def test_one_camera_may_be_asked_for(tmp_path, put, name):
+    LAYOUTS[name][0](put)
+    assert len(open_dataset(f"{tmp_path}?cameras=left")) == len(open_dataset(f"{tmp_path}?cameras=[left]"))
+    with pytest.raises(InputError, match=f"{name} has no camera mid; expected some of left, right"):
+        open_dataset(f"{tmp_path}?cameras=[left, mid]")
+
+
 def test_frames_of_mixed_sizes_are_said_with_both_names(tmp_path, put):
     put("a.png"), put("b.png", scale=2)
     with pytest.raises(InputError, match=r"a\.png is 8x6 and .*b\.png is 16x12"):
