@@ -1,6 +1,7 @@
 """From float to 8-bit integers in stages: calibration, quantisation-aware training, an ONNX file of integers."""
 
 import argparse
+from pathlib import Path
 
 from mdflow import qat
 from mdflow.checkpoint import save_network
@@ -59,7 +60,15 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"'{path}' exists; use --overwrite to replace it, or another -o.")
     make_folder(arguments.out)
     {"calibration": run_calibration, "qat": run_qat, "int": run_integers}[arguments.stage](arguments)
+    remove_later(arguments.out, arguments.stage)
     print(f"Wrote {path}, {path.stat().st_size / 2**20:.2f} MiB.")
+
+
+def remove_later(folder: Path, stage: str) -> None:
+    """Remove the files of the stages after this one: they were made of what has been replaced."""
+    stages = list(STAGES)
+    for later in stages[stages.index(stage) + 1 :]:
+        (folder / STAGES[later]).unlink(missing_ok=True)
 
 
 def run_calibration(arguments: argparse.Namespace) -> None:

@@ -260,6 +260,13 @@ def test_the_stages_follow_one_another(tmp_path, capsys):
     assert main([*evaluate, *(word for stage in ("float", "calibration", "qat") for word in ("--stage", stage))]) == 0
     table = capsys.readouterr().out
     assert all(f"lightflow {stage}" in table for stage in ("float", "calibration", "qat"))
+    # What was made of a stage goes when that is replaced: the stage int would take it.
+    (tmp_path / "stages" / "int.onnx").write_bytes(b"of before")
+    assert main([*command, "--stage", "qat", "--steps", "1", "--batch-size", "1", "--overwrite"]) == 0
+    assert not (tmp_path / "stages" / "int.onnx").exists()
+    (tmp_path / "stages" / "int.onnx").write_bytes(b"of before")
+    assert main([*command, "--stage", "calibration", "--pairs", "1", "--overwrite"]) == 0
+    assert {path.name for path in (tmp_path / "stages").glob("*.*")} == {"float.safetensors", "calibration.safetensors"}
 
 
 def test_the_grids_are_those_of_integers_in_mixed_precision_too():
