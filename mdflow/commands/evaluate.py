@@ -12,6 +12,7 @@ from mdflow.commands.predictor import (
     add_predictor_arguments,
     make_predictor,
     open_network,
+    parse_option,
     require_empty_folder,
     require_new_file,
     stage_file,
@@ -25,6 +26,7 @@ from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.evaluate import PairResult, evaluate_pairs, figures_of
 from mdflow.metrics import HOW_AVERAGED
+from mdflow.networks import options_of
 from mdflow.reports.tables import ERRORS, LABEL_FREE, REGIONS, figure_table
 from mdflow.submission import SUBMISSIONS, write_submission
 
@@ -177,16 +179,28 @@ def chosen_networks(arguments: argparse.Namespace) -> Iterator[tuple[str, str, s
 
 def measure(arguments: argparse.Namespace, sets: list[tuple[str, str, Dataset]]) -> Iterator[Measured]:
     """Every network on every set; all networks are opened before the first is measured."""
-    networks = [
-        (label, open_network(name, checkpoint, arguments.option))
-        for label, name, checkpoint in chosen_networks(arguments)
-    ]
+    chosen = list(chosen_networks(arguments))
+    options = own_options(arguments.option, [name for _, name, _ in chosen])
+    networks = [(label, open_network(name, checkpoint, options[name])) for label, name, checkpoint in chosen]
     for set_name, source, dataset in sets:
         fit = arguments.fit or FITS_OF_SETS.get(set_name, "pad")
         for label, network in networks:
             predictor = make_predictor(network, arguments, fit)
             results = list(evaluate_pairs(predictor, dataset, arguments.label_free, progress=True))
             yield Measured(set_name, source, label, shown_fit(predictor, fit, arguments.size), results)
+
+
+def own_options(options: list[str], names: list[str]) -> dict[str, list[str]]:
+    """Those of the options that each network has; InputError for one that no network has."""
+    if not options:
+        return {name: [] for name in names}  # a network in an ONNX file may have any name
+    keys = {option: parse_option(option)[0] for option in options}
+    known = {name: options_of(name) for name in names}
+    for key in keys.values():
+        if not any(key in own for own in known.values()):
+            has = "; ".join(f"'{name}' has {', '.join(own) or 'none'}" for name, own in known.items())
+            raise InputError(f"None of the networks has an option {key}: {has}.")
+    return {name: [option for option in options if keys[option] in own] for name, own in known.items()}
 
 
 def shown_fit(predictor: "Predictor | OnnxPredictor", fit: str, size: list[int] | None) -> str:

@@ -1,7 +1,7 @@
 """The networks, by name."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from mdflow.errors import InputError
@@ -32,15 +32,20 @@ NETWORKS: dict[str, Callable[..., FlowNetwork]] = {
 }
 
 
+def options_of(name: str) -> Mapping[str, inspect.Parameter]:
+    """The options of a network, its constructor's keywords; InputError for an unknown name."""
+    if name not in NETWORKS:
+        raise InputError(f"Unknown network '{name}'; choose from {', '.join(NETWORKS)}.")
+    return inspect.signature(NETWORKS[name]).parameters
+
+
 def create(name: str, **options: object) -> FlowNetwork:
     """A freshly initialised network; `options` are its constructor's keywords.
 
     The network remembers both as `name` and `options`, so that a file of its weights can say them.
     Raises InputError for an unknown name or option, or a number that has to be whole and is not.
     """
-    if name not in NETWORKS:
-        raise InputError(f"Unknown network '{name}'; choose from {', '.join(NETWORKS)}.")
-    known = inspect.signature(NETWORKS[name]).parameters
+    known = options_of(name)
     unknown = [option for option in options if option not in known]
     if unknown:
         raise InputError(

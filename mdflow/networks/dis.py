@@ -16,6 +16,9 @@ class DISFlow(FlowNetwork):
 
     stride = 1
 
+    def __init__(self) -> None:  # without options
+        super().__init__()
+
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """The images; what a pyramid needs is made inside OpenCV."""
         return [image1], [image2]

@@ -11,6 +11,9 @@ class ZeroFlow(FlowNetwork):
 
     stride = 1
 
+    def __init__(self) -> None:  # without options
+        super().__init__()
+
     def encode(self, image1: Tensor, image2: Tensor) -> tuple[Features, Features]:
         """The images, of which only the size is used."""
         return [image1], [image2]

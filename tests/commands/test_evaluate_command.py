@@ -88,6 +88,14 @@ def test_data_without_labels_gets_label_free_scores(tmp_path, capsys):
     assert "Fl-all %" not in text.splitlines()[4]
 
 
+def test_each_network_takes_the_options_that_it_has(sintel, capsys):
+    command = ["evaluate", "--network", "fastflownet=untrained", "--network", "dis", "--sintel", str(sintel)]
+    assert main([*command, "--option", "fine_iterations=0"]) == 0
+    assert main([*command, "--option", "fine_iteration=0"]) == 2
+    said = capsys.readouterr().err
+    assert "None of the networks has an option fine_iteration: 'fastflownet" in said and "'dis' has none." in said
+
+
 def test_untrained_networks_can_stand_in_the_table(sintel, capsys):
     assert main(["evaluate", "--network", "fastflownet=untrained", "--sintel", str(sintel)]) == 0
     assert "fastflownet=untrained" in capsys.readouterr().out

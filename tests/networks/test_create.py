@@ -21,6 +21,12 @@ def test_an_unknown_option_is_answered_with_the_known_ones():
         create("raft", iteration=3)
 
 
+@pytest.mark.parametrize("name", ["zero", "dis"])
+def test_a_network_without_options_says_so(name):
+    with pytest.raises(InputError, match=f"'{name}' has no option iterations; it has none"):
+        create(name, iterations=3)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
