@@ -152,6 +152,7 @@ ROWS = [
     (f"{PREDICT} --checkpoint empty --stage int a.png b.png -o out", r"'empty' has no int\.onnx; --stage int needs"),
     (f"{EVALUATE} --stage qat --synthetic 1", r"'' has no qat\.safetensors; --stage qat needs a folder"),
     ("export --network fastflownet -o notes.txt", r"'notes\.txt' exists; use --overwrite"),
+    ("export --network fastflownet -o flow.model", r"'flow\.model' is no name of an ONNX file; give one that ends"),
     ("export --network fastflow -o out.onnx", r"Unknown network 'fastflow'"),
     ("export --network fastflownet --data fine -o out.onnx", r"takes 448x1024, 'fine' has 6x8; give one of these"),
     ("quantize --network fastflownet --stage int", r"No folder for the stages was given; use -o DIR"),

@@ -39,6 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Export, compare with PyTorch, and only then say that it is done; a file that differs is removed."""
     require_new_file(arguments.out, arguments.overwrite)
     network = open_weights(arguments.network, arguments.checkpoint, arguments.option)
+    if arguments.out.suffix != ".onnx":
+        raise InputError(f"'{arguments.out}' is no name of an ONNX file; give one that ends in .onnx.")
     size = tuple(arguments.size)
     samples = images_of(arguments.data, size, arguments.dynamic)
     to_model = to_integer_onnx if arguments.int8 else to_onnx
