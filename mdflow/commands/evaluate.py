@@ -280,7 +280,9 @@ def submission_roots(arguments: argparse.Namespace) -> dict[str, str]:
     if any(len(roots) > 1 for roots in given.values()):
         raise InputError("A submission is of one root of a benchmark; give each once.")
     unused = {"--json": arguments.json, "--label-free": arguments.label_free, "--per-pair": arguments.per_pair}
-    flags = [flag for flag, value in (unused | {"--data": arguments.data}).items() if value]
+    unused |= {"--data": arguments.data, "--synthetic": arguments.synthetic}
+    unused |= {f"--{name}": getattr(arguments, name) for name in ROOTS if name not in SUBMISSIONS}
+    flags = [flag for flag, value in unused.items() if value]
     if flags:
         raise InputError(f"A submission measures nothing; leave out {', '.join(flags)}.")
     return {name: roots[0] for name, roots in given.items()}

@@ -126,7 +126,20 @@ def test_submission_writes_archives_for_the_given_roots(tmp_path, capsys):
     assert "kitti2015.zip" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("more", [["--json", "f.json"], ["--label-free"], ["--data", "x"], ["--kitti2015", "other"]])
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["--json", "f.json"],
+        ["--label-free"],
+        ["--data", "x"],
+        ["--kitti2015", "other"],
+        ["--synthetic"],
+        ["--chairs", "x"],
+        ["--middlebury", "x"],
+        ["--hd1k", "x"],
+        ["--spring", "x"],
+    ],
+)
 def test_a_submission_takes_nothing_that_has_no_effect(tmp_path, capsys, more):
     command = ["evaluate", "--network", "zero", "--kitti2015", "root", "--submission", str(tmp_path / "out"), *more]
     assert main(command) == 2
