@@ -49,5 +49,6 @@ class Dataset(Protocol):
 
 
 def spread(dataset: Dataset | Sequence[Sample], count: int) -> list[Sample]:
-    """`count` samples at equal distances, or all if there are fewer."""
-    return [dataset[index] for index in range(0, len(dataset), max(len(dataset) // count, 1))][:count]
+    """`count` samples at equal distances from the first to the last, or all if there are fewer."""
+    indices = np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int)
+    return [dataset[index] for index in indices.tolist()]
