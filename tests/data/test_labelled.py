@@ -1,6 +1,10 @@
+import pickle
+
 import pytest
 
 from mdflow.data import open_dataset, open_datasets
+from mdflow.data.packing.pack import pack
+from mdflow.data.packing.shards import write_shards
 from mdflow.errors import InputError
 
 
@@ -33,6 +37,30 @@ def test_nothing_to_learn_from_is_an_error(tmp_path, put):
         put(f"frames/{number}.png")
     with pytest.raises(InputError, match=r"None of the 1 pairs of '.*frames' has a flow .*use mdflow pretrain"):
         open_datasets([str(tmp_path / "frames")], labelled=True)
+
+
+def test_a_packed_set_is_as_the_set_that_it_replaces(chairs, capsys):
+    pytest.importorskip("lmdb")
+    path = chairs / "chairs.lmdb"
+    pack(open_dataset(chairs), str(chairs), path, workers=0)
+    dataset = pickle.loads(pickle.dumps(open_datasets([str(path)], labelled=True)))
+    assert [dataset[index].name for index in range(len(dataset))] == ["00001", "00003"]
+    assert f"'{path}': 1 of 3 pairs have no flow and are left out." in capsys.readouterr().out
+    assert len(open_datasets([str(path)])) == 3
+
+
+@pytest.mark.parametrize("kind", ["packed", "shards"])
+def test_packed_frames_are_no_more_to_learn_from_than_frames(tmp_path, put, kind):
+    for number in (1, 2):
+        put(f"frames/{number}.png")
+    source, dataset = tmp_path / kind, open_dataset(tmp_path / "frames")
+    if kind == "packed":
+        pytest.importorskip("lmdb")
+        pack(dataset, "frames", source, workers=0)
+    else:
+        write_shards(dataset, source)
+    with pytest.raises(InputError, match=rf"None of the 1 pairs of '.*{kind}' has a flow .*use mdflow pretrain"):
+        open_datasets([str(source)], labelled=True)
 
 
 def test_options_come_with_the_path(chairs):

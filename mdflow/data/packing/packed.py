@@ -2,6 +2,8 @@
 
 import json
 import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from hashlib import blake2b
 from pathlib import Path
@@ -36,7 +38,8 @@ class Packed:
         try:
             description = json.loads(content or "{}")
             whole = description.get("whole")
-            self.name, self.length = str(description.get("name")), int(description.get("length", 0))
+            self.name = str(description.get("name"))
+            self.places: Sequence[int] = range(int(description.get("length", 0)))  # in the file
         except (ValueError, TypeError, AttributeError) as error:
             raise InputError(f"{root} is damaged: it does not say what it holds; pack it anew.") from error
         if not whole:
@@ -52,14 +55,24 @@ class Packed:
             return file.read(20)[16:] == MAGIC
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.places)
 
     def __getitem__(self, index: int) -> Sample:
-        key = sample_key(range(self.length)[index])
-        try:
-            record = json.loads(self.read(key))
+        with self.damage_named(index):
+            record = json.loads(self.read(sample_key(self.places[index])))
             arrays = {field: self.array(record["name"], *place) for field, place in record["arrays"].items()}
             return Sample(record["name"], **arrays)
+
+    def has(self, index: int, field: str) -> bool:
+        """Whether a sample has that array, which is not read."""
+        with self.damage_named(index):
+            return field in json.loads(self.read(sample_key(self.places[index])))["arrays"]
+
+    @contextmanager
+    def damage_named(self, index: int) -> Iterator[None]:
+        """Turn what a damaged record gives rise to into an InputError that names the sample."""
+        try:
+            yield
         except InputError:
             raise
         except (ValueError, TypeError, KeyError, AttributeError) as error:
