@@ -13,14 +13,13 @@ from mdflow.commands.curate import clips_of, curate_all
 from mdflow.commands.predictor import parse_size
 from mdflow.commands.training import make_network, open_training_data
 from mdflow.config import SHIPPED, UNTRAINED, DistillConfig, PretrainConfig
-from mdflow.data import UNLABELLED, open_dataset, recognise
+from mdflow.data import DATASETS, known_layout, open_dataset, recognise
 from mdflow.data.batches import Cached
 from mdflow.data.curation.curate import Rules
 from mdflow.data.curation.curated import PAIRS_FILE, extract
-from mdflow.data.files import list_folders, list_images
+from mdflow.data.labelled import labelled_places
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
-from mdflow.data.videos import list_videos
 from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
 from mdflow.examine import Examiner
@@ -33,12 +32,13 @@ from mdflow.settings import Config, build
 from teachers import has_shipped
 
 STEPS, SIZE, JUDGED_WIDTH, STUDENT = 400, [192, 256], 640, "raft_small"
+FOOTAGE = ("video", "frames")  # of mdflow.data.DATASETS: what is curated
 TEXTS = ("network", "init", "student", "student_init", "steps", "rounds", "batch_size", "seed", "device")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow adapt`."""
-    parser.add_argument("sources", nargs="+", metavar="VIDEO", help="videos, folders of frames, dataset roots")
+    parser.add_argument("sources", nargs="+", metavar="VIDEO", help="videos, folders of frames, data sets")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="RUN", help="the run folder")
     parser.add_argument("--network", metavar="NAME", help="the network to adapt (default fastflownet)")
     parser.add_argument("--init", metavar="FILE", help="its weights, shipped (the default), or untrained")
@@ -118,18 +118,17 @@ def padded(one_or_two: list[Any]) -> list[Any]:
 
 
 def divided(sources: list[str]) -> tuple[list[Path], list[str]]:
-    """The clips to curate, and the dataset roots, which are used as they are."""
-    clips, roots = [], []
-    for source in sources:
-        path = Path(source)
-        if path.is_dir() and recognise(path) not in UNLABELLED:
-            roots.append(source)
-        elif path.is_dir() and not list_images(path):
-            folders = [folder for folder in list_folders(path) if list_images(folder)]
-            clips += folders + (list_videos(path) if folders else clips_of(path))
-        else:
-            clips += clips_of(path)
-    return clips, roots
+    """The clips to curate, and the data sets, which are used as they are."""
+    sets = [source for source in sources if is_set(source)]
+    return [clip for source in sources if source not in sets for clip in clips_of(Path(source))], sets
+
+
+def is_set(source: str) -> bool:
+    """Whether a source is no footage to curate: a data set by its layout, its name, or with options."""
+    path = Path(source)
+    if not path.exists():
+        return "?" in source or source.partition("=")[0] in DATASETS
+    return (recognise(path) if path.is_dir() else known_layout(path)) not in FOOTAGE
 
 
 def config_of(kind: type[Config], arguments: argparse.Namespace, footage: bool, roots: list[str]) -> Config:
@@ -208,7 +207,7 @@ def start_sentence(network: Any) -> str:
 def open_labelled(root: str) -> Dataset:
     """A dataset to measure on; InputError if it has no labels."""
     dataset = open_dataset(root)
-    if dataset[0].flow12 is None:
+    if not labelled_places(dataset):
         raise InputError(f"'{root}' holds no true flow to judge by; give the root of a labelled set.")
     return dataset
 

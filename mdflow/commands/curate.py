@@ -5,9 +5,10 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+from mdflow.data import known_layout
 from mdflow.data.curation.curate import Curation, Rules, curate
 from mdflow.data.curation.curated import extract, require_new
-from mdflow.data.files import list_images
+from mdflow.data.files import list_folders, list_images
 from mdflow.data.videos import list_videos
 from mdflow.errors import InputError
 
@@ -42,13 +43,19 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def clips_of(source: Path) -> list[Path]:
-    """The clips at a path: itself when it is a file or a folder of frames, else the videos in it."""
+    """The clips at a path: itself when it is a file or a folder of frames, else the videos and folders of frames in it.
+
+    Images beside videos are no frames of a clip.
+    """
     if not source.exists():
         raise InputError(f"{source} does not exist; expected a video, a folder of videos, or a folder of frames.")
-    clips = [source] if source.is_file() or list_images(source) else list_videos(source)
-    if not clips:
+    videos = list_videos(source)
+    if list_images(source) and not videos:
+        return [source]
+    folders = [path for path in list_folders(source) if list_images(path) and known_layout(path) == "frames"]
+    if not folders + videos:
         raise InputError(f"{source} holds no video and no image; expected videos or frames.")
-    return clips
+    return folders + videos
 
 
 def curate_all(clips: list[Path], rules: Rules) -> list[Curation]:

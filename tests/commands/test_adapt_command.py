@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import load_file
 
 from mdflow.commands import main
-from mdflow.commands.adapt import divided
+from mdflow.commands.adapt import divided, open_labelled
 from mdflow.data.io import write_flow, write_image
+from mdflow.data.packing.packed import MAGIC
+from mdflow.errors import InputError
 from teachers import load
 
 SMALL = ["--steps", "4", "--size", "64x64", "--set", "score_pairs=2", "--set", "data.workers=0"]
@@ -110,3 +112,35 @@ def test_videos_beside_folders_of_frames_are_footage_too(tmp_path, frames):
     write_image(frames / "thumbs" / "0.png", texture(200))
     assert divided([str(tmp_path)]) == ([frames, tmp_path / "clip.mp4"], [])
     assert divided([str(frames)]) == ([frames], [])
+
+
+def test_an_image_beside_videos_is_no_clip(tmp_path, frames):
+    folder = tmp_path / "videos"
+    (folder / "more").mkdir(parents=True)
+    for path in (folder / "clip.mp4", folder / "more" / "clip.mp4"):
+        path.write_bytes(b"")
+        write_image(path.with_suffix(".png"), texture(200))
+    assert divided([str(folder)]) == ([folder / "clip.mp4", folder / "more" / "clip.mp4"], [])
+
+
+def test_data_sets_are_used_as_they_are_however_they_are_given(tmp_path, frames, labelled, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    packed, shards = tmp_path / "few.lmdb", tmp_path / "shards"
+    packed.write_bytes(bytes(16) + MAGIC)
+    shards.mkdir()
+    (shards / "000000.tar").write_bytes(b"")
+    sets = [str(labelled), str(packed), str(shards), f"frames={frames}", f"{frames}?step=2", "synthetic?length=3"]
+    assert divided([*sets, str(frames)]) == ([frames], sets)
+
+
+def test_judging_takes_a_set_whose_first_pair_has_no_label(tmp_path):
+    for scene in ("Beanbags", "Grove2"):
+        (tmp_path / "other-data" / scene).mkdir(parents=True)
+        for number in (10, 11):
+            write_image(tmp_path / "other-data" / scene / f"frame{number}.png", texture(100))
+    (tmp_path / "other-gt-flow" / "Grove2").mkdir(parents=True)
+    with pytest.raises(InputError, match="holds no true flow to judge by"):
+        open_labelled(str(tmp_path))
+    write_flow(tmp_path / "other-gt-flow" / "Grove2" / "flow10.flo", np.zeros((80, 100, 2), np.float32))
+    dataset = open_labelled(str(tmp_path))
+    assert len(dataset) == 2 and dataset[0].flow12 is None

@@ -63,6 +63,15 @@ def test_a_folder_that_holds_pairs_is_left_as_it_is(tmp_path, capsys):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["pairs.json"]
 
 
+def test_folders_of_frames_in_a_folder_are_clips(tmp_path, capsys):
+    for clip in ("one", "two"):
+        (tmp_path / clip).mkdir()
+        for number in range(12):
+            write_image(tmp_path / clip / f"{number}.png", texture()[:, 4 * number : 4 * number + WIDTH])
+    assert main(["curate", str(tmp_path), "-o", str(tmp_path / "out")]) == 0
+    assert "22 pairs of 2 clip(s)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("source", "out"), [("clips/one", "clips"), ("clips/one", "clips/one/curated")])
 def test_the_frames_given_are_never_written_over(tmp_path, capsys, monkeypatch, source, out):
     monkeypatch.chdir(tmp_path)
