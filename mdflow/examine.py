@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from mdflow.data.sample import Dataset, Sample
-from mdflow.inference import BothDirections, Predictor, image_tensor
+from mdflow.directions import BothDirections
+from mdflow.inference import Predictor, image_tensor
 from mdflow.metrics import endpoint_error
 from mdflow.networks.dis import SMALLEST, dis_flow
 from mdflow.networks.network import FlowNetwork

@@ -1,13 +1,13 @@
 """Using a network: flow of images of any size, as arrays or tensors, on any device."""
 
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mdflow.compiled import compiled
+from mdflow.directions import BothDirections
 from mdflow.errors import InputError
 from mdflow.fitting import FITS, Fit, Size, resize
 from mdflow.networks.network import FlowNetwork
@@ -16,18 +16,6 @@ from mdflow.system.processor import require_bfloat16
 
 Image = np.ndarray | Tensor
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
-
-class BothDirections(NamedTuple):
-    """The flows of a pair in both temporal directions, and where each frame is visible in the other one.
-
-    For arrays: flows (H,W,2) float32, masks (H,W) bool. For tensors: flows (B,2,H,W), masks (B,1,H,W) float.
-    """
-
-    flow12: Image
-    flow21: Image
-    visible1: Image
-    visible2: Image
 
 
 class Predictor:

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from mdflow.directions import BothDirections
 from mdflow.geometry import inside_frame, warp
-from mdflow.inference import BothDirections
 from mdflow.losses import census, inside_border, masked_mean
 from mdflow.occlusion import forward_backward
 

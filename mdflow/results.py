@@ -5,17 +5,15 @@ from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Protocol, Self
 
 import av
 import numpy as np
 
 from mdflow.data.io import write_flow, write_image
+from mdflow.directions import BothDirections
 from mdflow.errors import InputError
 from mdflow.visualize import flow_to_colour, occlusion_image, panel, typical_speed
-
-if TYPE_CHECKING:  # results are also written where there is no PyTorch (mdflow.deployment.runtime)
-    from mdflow.inference import BothDirections
 
 SCALE_MEMORY = 0.95
 """How much of its colour scale a sequence keeps a frame: colours change slowly instead of flickering."""
@@ -128,7 +126,7 @@ class Results:
         self.scale = self.fixed_scale or following_scale(flow12, self.scale)
         return self._write_flow("", name, flow12)
 
-    def write_both(self, name: str, image1: np.ndarray, image2: np.ndarray, both: "BothDirections") -> None:
+    def write_both(self, name: str, image1: np.ndarray, image2: np.ndarray, both: BothDirections) -> None:
         """Write the flows and occlusions of a pair, and the figure of all."""
         colour12 = self.write_forward(name, both.flow12)
         colour21 = self._write_flow("_backward", name, both.flow21)

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from pictures import constant_flow, texture
 
-from mdflow.inference import BothDirections
+from mdflow.directions import BothDirections
 from mdflow.losses import census
 from mdflow.occlusion import forward_backward
 from mdflow.quality import CENSUS_OF_UNRELATED, guess_error, label_free_scores, middle

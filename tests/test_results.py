@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from mdflow.data.io import read_flow, read_image
-from mdflow.inference import BothDirections
+from mdflow.directions import BothDirections
 from mdflow.results import Results, VideoFile
 
 FLOW = np.full((21, 31, 2), (3, 0), np.float32)

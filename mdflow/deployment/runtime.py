@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mdflow.deployment.frame import INPUTS, WHITE
+from mdflow.directions import BothDirections, checked
 from mdflow.errors import InputError, missing
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from mdflow.inference import BothDirections
 
 
 class OnnxPredictor:
@@ -47,21 +46,11 @@ class OnnxPredictor:
         (top, _), (left, _) = margins
         return np.ascontiguousarray(flow[0, :, top : top + height, left : left + width].transpose(1, 2, 0))
 
-    def both(self, image1: "np.ndarray | Tensor", image2: "np.ndarray | Tensor") -> "BothDirections":
-        """As mdflow.Predictor.both, by two calls; its forward-backward check needs PyTorch."""
-        import torch
-
-        from mdflow.inference import BothDirections
-        from mdflow.occlusion import forward_backward
-
-        as_arrays = isinstance(image1, np.ndarray)
-        images = (image1, image2) if as_arrays else [_from_tensor(image) for image in (image1, image2)]
-        flow12, flow21 = self(*images), self(*images[::-1])
-        planes12, planes21 = (torch.from_numpy(flow).permute(2, 0, 1)[None] for flow in (flow12, flow21))
-        visible1, visible2 = forward_backward(planes12, planes21), forward_backward(planes21, planes12)
-        if as_arrays:
-            return BothDirections(flow12, flow21, visible1[0, 0].numpy() > 0.5, visible2[0, 0].numpy() > 0.5)
-        return BothDirections(planes12, planes21, visible1, visible2)
+    def both(self, image1: "np.ndarray | Tensor", image2: "np.ndarray | Tensor") -> BothDirections:
+        """As mdflow.Predictor.both, by two calls; of arrays without PyTorch."""
+        if isinstance(image1, np.ndarray):
+            return checked(self(image1, image2), self(image2, image1))
+        return _as_tensors(self.both(_from_tensor(image1), _from_tensor(image2)))
 
     def _margins(self, height: int, width: int) -> tuple[tuple[int, int], tuple[int, int]]:
         """How many rows above and below, columns left and right bring an image to the file's size."""
@@ -111,3 +100,11 @@ def _planes(image: np.ndarray) -> np.ndarray:
 def _from_tensor(image: "Tensor") -> np.ndarray:
     """A (1,3,H,W) tensor in [0,1] as the (H,W,3) uint8 array that it came from."""
     return (image[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+
+
+def _as_tensors(both: BothDirections) -> BothDirections:
+    """Flows (H,W,2) and masks (H,W) as tensors (1,2,H,W) and (1,1,H,W)."""
+    import torch
+
+    flows = (torch.from_numpy(flow).permute(2, 0, 1)[None] for flow in both[:2])
+    return BothDirections(*flows, *(torch.from_numpy(mask)[None, None].float() for mask in both[2:]))

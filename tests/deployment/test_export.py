@@ -24,7 +24,7 @@ from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
 from mdflow.geometry import resize_flow, warp
-from mdflow.inference import Predictor
+from mdflow.inference import Predictor, image_tensor
 from mdflow.networks.network import FlowNetwork
 from teachers import load
 
@@ -99,18 +99,31 @@ def test_a_process_that_is_confined_to_one_core_starts_one_thread(exported, monk
     assert threads() == 0
 
 
-def test_predict_runs_a_file_without_pytorch(exported, scenes, tmp_path):
+@pytest.mark.parametrize("flags", [[], ["--both"]])
+def test_predict_runs_a_file_without_pytorch(exported, scenes, tmp_path, flags):
     for name, image in (("a", scenes[0].image1), ("b", scenes[0].image2)):
         write_image(tmp_path / f"{name}.png", image)
-    arguments = ["predict", "--onnx", str(exported[2]), *(str(tmp_path / f"{name}.png") for name in "ab")]
+    arguments = ["predict", "--onnx", str(exported[2]), *(str(tmp_path / f"{name}.png") for name in "ab"), *flags]
     code = (
-        "import sys; from mdflow.commands import main; "
-        f"status = main({[*arguments, '-o', str(tmp_path / 'out')]}); sys.exit(status or 'torch' in sys.modules)"
+        "import sys; sys.modules['torch'] = None; from mdflow.commands import main; "
+        f"sys.exit(main({[*arguments, '-o', str(tmp_path / 'out')]}))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     flow, _ = read_flow(tmp_path / "out" / "flow" / "a.flo")
     assert np.abs(flow - Predictor(exported[0])(scenes[0].image1, scenes[0].image2)).mean() < 1e-3
+
+
+def test_both_directions_are_those_of_the_network_from_arrays_and_tensors(exported, scenes):
+    network, _, path = exported
+    images = (scenes[0].image1, scenes[0].image2)
+    arrays, expected = (one.both(*images) for one in (OnnxPredictor(path), Predictor(network)))
+    assert np.abs(arrays.flow21 - expected.flow21).mean() < 1e-3
+    assert arrays.visible1.dtype == bool and (arrays.visible1 == expected.visible1).mean() > 0.995
+    tensors = OnnxPredictor(path).both(*map(image_tensor, images))
+    assert tensors.visible2.shape == (1, 1, *SIZE) and tensors.flow12.shape == (1, 2, *SIZE)
+    assert np.array_equal(tensors.visible2[0, 0].numpy() > 0.5, arrays.visible2)
+    assert np.array_equal(tensors.flow12[0].permute(1, 2, 0).numpy(), arrays.flow12)
 
 
 def test_a_file_is_evaluated_like_a_network_with_and_without_labels(exported, scenes):
