@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from mdflow.commands.predictor import STAGES, open_network
-from mdflow.demo_page.desk import Desk, Networks
+from mdflow.demo_page.desk import Desk, Networks, numbered
 from mdflow.demo_page.upload import Limits
 from mdflow.deployment.runtime import OnnxPredictor
 from mdflow.errors import InputError, missing
@@ -59,7 +59,7 @@ def check_numbers(arguments: argparse.Namespace) -> None:
 
 
 def open_networks(texts: list[str], device: torch.device) -> Networks:
-    """The networks by the name that the page shows: with a checkpoint, NAME and the file's.
+    """The networks by the name that the page shows: with a checkpoint, NAME and the file's, numbered where alike.
 
     A folder that `mdflow quantize` wrote gives every stage that is in it.
     """
@@ -69,7 +69,7 @@ def open_networks(texts: list[str], device: torch.device) -> Networks:
         for shown, checkpoint in checkpoints(name, file):
             network = open_network(name, checkpoint, [])
             ready = network if isinstance(network, OnnxPredictor) else Predictor(network, device=device)
-            networks[text if shown in networks else shown] = ready
+            networks[numbered(shown, networks)] = ready
     return networks
 
 

@@ -2,8 +2,10 @@
 
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 import torch
@@ -51,17 +53,11 @@ class Desk:
 
     def describe(self, paths: Sequence[Path]) -> str:
         """A sentence on what was dropped; InputError for what cannot be used."""
-        footage = self.open(paths)
-        height, width = footage.frames[0].shape[:2]
+        with files_named(paths):
+            footage = open_upload(paths, self.limits)
+            height, width = footage.frames[0].shape[:2]
         rate = f", {footage.rate:.4g} a second" if footage.rate else ""
         return f"{len(footage.names)} frames of {width}×{height} pixels{rate}."
-
-    def open(self, paths: Sequence[Path]) -> Footage:
-        """The footage; InputError calls the files by their own names."""
-        try:
-            return open_upload(paths, self.limits)
-        except InputError as error:
-            raise InputError(without_folders(str(error), paths)) from error
 
     def look(self, wish: Wish, own: Networks | None = None) -> Iterator[Viewing]:
         """The view of the wish, again after every pair and, finished, at the end.
@@ -69,18 +65,17 @@ class Desk:
         `own` are networks that this person brought. Raises InputError for a wish that cannot be met.
         """
         networks = self.choose(wish.networks, own or {})
-        footage = excerpt(self.open(wish.paths), wish.first, wish.count, wish.longest, self.limits)
-        height, width = footage.frames[0].shape[:2]
-        needed = (len(footage.names) - 1) * height * width * BYTES_A_VECTOR * len(networks)
-        if needed > LARGEST_RESULT:
-            raise InputError(
-                f"The flow would take {needed / 1e9:.1f} GB, and one look may take {LARGEST_RESULT / 1e9:.0f} GB; "
-                "choose fewer frames or smaller ones."
-            )
-        try:
+        with files_named(wish.paths):
+            footage = open_upload(wish.paths, self.limits)
+            footage = excerpt(footage, wish.first, wish.count, wish.longest, self.limits)
+            height, width = footage.frames[0].shape[:2]
+            needed = (len(footage.names) - 1) * height * width * BYTES_A_VECTOR * len(networks)
+            if needed > LARGEST_RESULT:
+                raise InputError(
+                    f"The flow would take {needed / 1e9:.1f} GB, and one look may take {LARGEST_RESULT / 1e9:.0f} GB; "
+                    "choose fewer frames or smaller ones."
+                )
             yield from self.fill(footage, wish, networks)
-        except InputError as error:
-            raise InputError(without_folders(str(error), wish.paths)) from error
 
     def fill(self, footage: Footage, wish: Wish, networks: Networks) -> Iterator[Viewing]:
         """The growing view of a footage through some networks."""
@@ -106,23 +101,39 @@ class Desk:
             raise InputError(f"{named}; choose from {', '.join(known)}.")
         return {name: known[name] for name in names}
 
-    def bring(self, path: Path) -> tuple[str, Predictor]:
-        """(name to show, network) of a .safetensors file that mdflow wrote; InputError for any other file."""
+    def bring(self, path: Path, own: Networks | None = None) -> tuple[str, Predictor]:
+        """(name to show, network) of a .safetensors file that mdflow wrote; InputError for any other file.
+
+        `own` are networks that this person brought before.
+        """
         if path.suffix.lower() != ".safetensors":
             raise InputError(
                 f"{path.name} is no .safetensors file, the only kind that the page opens; "
                 f"for a published one start it with `mdflow demo --network NAME={path.name}`."
             )
-        try:
+        with files_named([path]):
             network = load_network(path)
-        except InputError as error:
-            raise InputError(without_folders(str(error), [path])) from error
-        return f"{network.name}, {path.stem}", Predictor(network, device=self.device)
+        name = numbered(f"{network.name}, {path.stem}", {**self.networks, **(own or {})})
+        return name, Predictor(network, device=self.device)
 
     def forget(self, view: Viewing | None) -> None:
         """Remove the files of a view."""
         if view is not None:
             shutil.rmtree(view.folder, ignore_errors=True)
+
+
+@contextmanager
+def files_named(paths: Sequence[Path]) -> Iterator[None]:
+    """Within, an InputError calls the files by their own names."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(without_folders(str(error), paths)) from error
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """The name, with a number where it is taken."""
+    return next(one for one in chain([name], (f"{name} {number}" for number in count(2))) if one not in taken)
 
 
 def made_up_images(folder: Path, frames: int = 8, size: tuple[int, int] = (216, 384), seed: int = 3) -> list[Path]:

@@ -149,7 +149,7 @@ def put_scene(desk: Desk) -> list[str]:
 def bring_weights(desk: Desk, path: str, brought: Networks) -> tuple:
     """Both lists of networks, all that the person brought, and the message line."""
     try:
-        name, network = desk.bring(Path(path))
+        name, network = desk.bring(Path(path), brought)
     except InputError as error:
         return gradio.skip(), gradio.skip(), gradio.skip(), say_error(error)
     brought = {**brought, name: network}

@@ -23,7 +23,7 @@ def test_networks_are_shown_by_name_and_file(tmp_path):
         (tmp_path / folder).mkdir()
         save_network(tmp_path / folder / "best.safetensors", create("fastflownet"))
     given = ["dis", f"fastflownet={tmp_path}/a/best.safetensors", f"fastflownet={tmp_path}/b/best.safetensors"]
-    assert list(demo.open_networks(given, CPU)) == ["dis", "fastflownet, best", given[2]]
+    assert list(demo.open_networks(given, CPU)) == ["dis", "fastflownet, best", "fastflownet, best 2"]
 
 
 def test_a_folder_of_stages_offers_each(tmp_path):
@@ -35,6 +35,16 @@ def test_a_folder_of_stages_offers_each(tmp_path):
         save_network(folder / f"{stage}.safetensors", create("fastflownet"))
     found = demo.open_networks([f"fastflownet={folder}"], CPU)
     assert list(found) == ["fastflownet, small float", "fastflownet, small calibration"]
+
+
+def test_networks_of_one_name_are_all_offered(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder / "small").mkdir(parents=True)
+        for stage in ("calibration", "float"):
+            save_network(tmp_path / folder / "small" / f"{stage}.safetensors", create("fastflownet"))
+    found = demo.open_networks(["zero", "zero", *(f"fastflownet={tmp_path}/{name}/small" for name in "ab")], CPU)
+    shown = [f"fastflownet, small {stage}" for stage in ("float", "calibration")]
+    assert list(found) == ["zero", "zero 2", *shown, *(f"{name} 2" for name in shown)]
 
 
 def test_the_page_is_for_this_machine_unless_told_otherwise(monkeypatch):

@@ -64,6 +64,15 @@ def test_frames_of_unlike_size_are_refused_without_naming_folders(desk, tmp_path
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_damaged_first_image_is_said_without_naming_folders(desk, tmp_path):
+    paths = write_images(tmp_path)
+    paths[0].write_bytes(paths[0].read_bytes()[:60])
+    for look in (lambda: desk.describe(paths), lambda: list(desk.look(Wish(paths, ["right"])))):
+        with pytest.raises(InputError, match=r"0\.png cannot be read") as caught:
+            look()
+        assert str(tmp_path) not in str(caught.value)
+
+
 def test_what_would_fill_the_disk_is_refused_before_it_begins(desk, tmp_path, monkeypatch):
     monkeypatch.setattr(desk_module, "LARGEST_RESULT", 3 * 20 * 24 * 8 - 1)
     with pytest.raises(InputError, match="choose fewer frames or smaller ones"):
@@ -75,6 +84,7 @@ def test_weights_are_read_from_files_that_cannot_hold_code(desk, tmp_path):
     save_network(tmp_path / "best.safetensors", create("fastflownet"))
     name, predictor = desk.bring(tmp_path / "best.safetensors")
     assert (name, predictor.network.name) == ("fastflownet, best", "fastflownet")
+    assert desk.bring(tmp_path / "best.safetensors", {name: predictor})[0] == "fastflownet, best 2"
     torch.save({"x": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"^other\.pth is no \.safetensors file.* --network NAME=other\.pth"):
         desk.bring(tmp_path / "other.pth")
