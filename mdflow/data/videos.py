@@ -1,7 +1,7 @@
 """Video files, with no labels."""
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,7 @@ class Videos:
         if not self.clips:
             reasons = "; ".join(self.left_out.values()) or "it holds no video file"
             raise InputError(f"{root} gives no pair of frames: {reasons}.")
+        self.stems = Counter(clip.video.path.with_suffix("") for clip in self.clips)
         self.ends = np.cumsum([len(clip.pairs) for clip in self.clips])
         self.opened: OrderedDict[int, None] = OrderedDict()
 
@@ -79,9 +80,12 @@ class Videos:
         image1, image2 = clip.video[number1], clip.video[number2]
         if image1.shape != image2.shape:
             raise InputError(f"Frames {number1} and {number2} of {clip.video.path} differ in size.")
-        # Videos of one name in different folders keep different names here.
-        name = f"{clip.video.path.relative_to(self.base).with_suffix('').as_posix()}/{number1:06d}"
-        return Sample(name, image1[clip.crop], image2[clip.crop])
+        return Sample(f"{self.name_of(clip.video.path)}/{number1:06d}", image1[clip.crop], image2[clip.crop])
+
+    def name_of(self, path: Path) -> str:
+        """What the pairs of a video are named after: its path without the suffix, or with it where two are alike."""
+        stem = path.with_suffix("")
+        return (stem if self.stems[stem] == 1 else path).relative_to(self.base).as_posix()
 
     def before(self, index: int) -> int | None:
         """The pair whose second frame is the first of this pair."""

@@ -172,6 +172,13 @@ def test_a_folder_of_videos_leaves_the_bad_ones_out_and_lists_them(tmp_path, cap
     assert samples[3].name == "b/000000"
 
 
+def test_videos_that_differ_in_their_suffix_alone_are_named_by_it(tmp_path):
+    (tmp_path / "more").mkdir()
+    for name in ("a.mp4", "a.mkv", "more/a.mp4"):
+        encode(tmp_path / name, FRAMES[:2])
+    assert {sample.name for sample in open_dataset(tmp_path)} == {"a.mp4/000000", "a.mkv/000000", "more/a/000000"}
+
+
 def test_a_folder_of_bad_videos_only_is_an_error(tmp_path):
     (tmp_path / "a.mp4").write_text("no video")
     with pytest.raises(InputError, match=r"gives no pair of frames: .*a\.mp4 cannot be opened"):
