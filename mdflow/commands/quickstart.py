@@ -52,6 +52,7 @@ COLUMNS = [
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow quickstart`."""
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/quickstart"), metavar="RUN")
+    parser.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stopped")
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         optimiser__learning_rate=6e-4,
         labels=0.3,  # after so few steps a student is no better than its teacher
     )
-    folder = open_run(stage1, overwrite=arguments.overwrite)
+    folder = open_run(stage1, arguments.resume, arguments.overwrite)
     dataset, test = open_training_data(stage1), open_held_out(stage1)
     torch.manual_seed(arguments.seed)
     teacher = create("fastflownet", fine_iterations=1)
@@ -85,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows.append(measured("FastFlowNet, taught by that", teacher, test))
     adapted = load("fastflownet")
     rows.append(measured("FastFlowNet, as shipped", adapted, test))
-    adapt(adapted, shared, dataset, test)
+    adapt(adapted, shared, dataset, test, arguments.resume)
     rows.append(measured("the same, adapted without labels", adapted, test))
     rows.append(measured("DIS (OpenCV), for comparison", create("dis"), test))
     for name, network in (("teacher", teacher), ("student", student), ("adapted", adapted)):
@@ -97,11 +98,11 @@ def run(arguments: argparse.Namespace) -> None:
     print(f"{(time.time() - begin) / 60:.1f} minutes. Pictures, curves and weights: {folder.path}")
 
 
-def adapt(network: FlowNetwork, shared: dict, dataset: Dataset, test: Dataset) -> None:
-    """Train good weights further on the scenes, in place."""
+def adapt(network: FlowNetwork, shared: dict, dataset: Dataset, test: Dataset, resume: bool) -> None:
+    """Train good weights further on the scenes, in place, from where they stopped or anew."""
     settings = shared | trained_start() | {"out": shared["out"] / "adapt", "steps": ADAPT_STEPS}
     config = build(PretrainConfig, **settings)
-    pretrain.run(config, network, dataset, test, open_run(config, overwrite=True))
+    pretrain.run(config, network, dataset, test, open_run(config, resume, overwrite=True))
 
 
 def measured(label: str, network: FlowNetwork, test: Dataset) -> tuple[list[str], dict[str, float]]:

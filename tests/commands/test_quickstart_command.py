@@ -27,3 +27,9 @@ def test_every_stage_is_measured_and_its_weights_are_kept(tmp_path, monkeypatch,
     assert (run / "adapt" / "metrics.jsonl").exists()
     assert main(["quickstart", "-o", str(run)]) == 2
     assert "holds a run already" in capsys.readouterr().err
+    # As after a stop in the last turn of the networks that teach each other.
+    for path in (run / "checkpoints").glob("last_round1_teacher*"):
+        path.unlink()
+    (run / "result.txt").unlink()
+    assert main(["quickstart", "-o", str(run), "--resume"]) == 0
+    assert (run / "result.txt").read_text() == table
