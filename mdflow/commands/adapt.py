@@ -16,7 +16,7 @@ from mdflow.config import SHIPPED, UNTRAINED, DistillConfig, PretrainConfig
 from mdflow.data import DATASETS, known_layout, open_dataset, recognise
 from mdflow.data.batches import Cached
 from mdflow.data.curation.curate import Rules
-from mdflow.data.curation.curated import PAIRS_FILE, extract
+from mdflow.data.curation.curated import PAIRS_FILE, extract, require_apart
 from mdflow.data.labelled import labelled_places
 from mdflow.data.pixels import write_bytes
 from mdflow.data.sample import Dataset
@@ -217,6 +217,8 @@ def curated_once(clips: list[Path], folder: Path, arguments: argparse.Namespace)
     record, names = folder / "clips.json", [str(clip) for clip in clips]
     anew = arguments.overwrite and not arguments.resume
     if anew or not (folder / PAIRS_FILE).exists():
+        require_apart(folder, clips)
+        refuse_clips_in(folder, clips)
         curations = curate_all(clips, Rules())
         if record.exists():
             shutil.rmtree(folder)
@@ -228,6 +230,13 @@ def curated_once(clips: list[Path], folder: Path, arguments: argparse.Namespace)
     reports = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     found = {report["source"]: report for report in reports if "source" in report}
     return [curation_row(name, found.get(name)) for name in names]
+
+
+def refuse_clips_in(folder: Path, clips: list[Path]) -> None:
+    """Raise InputError for a clip in the folder, which is removed where an adaptation starts anew."""
+    inside = [clip for clip in clips if clip.resolve().is_relative_to(folder.resolve())]
+    if inside:
+        raise InputError(f"'{inside[0]}' lies in '{folder}', where the curated frames go; give another -o.")
 
 
 def curation_row(name: str, report: dict[str, Any] | None) -> list[str]:

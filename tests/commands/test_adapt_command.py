@@ -144,3 +144,14 @@ def test_judging_takes_a_set_whose_first_pair_has_no_label(tmp_path):
     write_flow(tmp_path / "other-gt-flow" / "Grove2" / "flow10.flo", np.zeros((80, 100, 2), np.float32))
     dataset = open_labelled(str(tmp_path))
     assert len(dataset) == 2 and dataset[0].flow12 is None
+
+
+def test_footage_is_never_removed_or_written_over(tmp_path, frames, capsys):
+    run = tmp_path / "run"
+    for place in (run / "curated" / "frames", run / "curated" / "deep" / "clip"):
+        shutil.copytree(frames, place)
+        (run / "curated" / "clips.json").write_text("[]")  # as of an adaptation that was stopped
+        for _ in range(2):
+            assert main(["adapt", str(place), "-o", str(run), *SMALL, "--overwrite"]) == 2
+            assert "give another" in capsys.readouterr().err
+            assert len(list(place.glob("*.png"))) == 5

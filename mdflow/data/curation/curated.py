@@ -82,6 +82,11 @@ def require_new(folder: Path, sources: list[Path]) -> None:
     """Raise InputError when the folder already holds pairs, or a clip's frames would be written into a source."""
     if (folder / PAIRS_FILE).exists():
         raise InputError(f"{folder} already holds curated pairs; give another folder or remove it.")
+    require_apart(folder, sources)
+
+
+def require_apart(folder: Path, sources: list[Path]) -> None:
+    """Raise InputError when a clip's frames would be written into a source."""
     for clip in clip_names(sources):
         inside = [one for one in sources if (folder / clip).resolve().is_relative_to(one.resolve())]
         if inside:
