@@ -99,6 +99,10 @@ ROWS = [
     (f"{EVALUATE} --sintel empty --submission out", r"empty/test/clean is not a folder"),
     # Training
     (f"{PRETRAIN} missing", r"missing does not exist; expected a video, a folder of frames"),
+    (
+        f"{PRETRAIN} fine --set data.held_out=[gone]",
+        r"the setting data\.held_out, cannot be used: gone does not exist; .*; give --set 'data\.held_out=\[PATH\]'",
+    ),
     (f"{PRETRAIN} empty", r"empty holds nothing: no data set is recognised there; expected"),
     (f"{PRETRAIN} one.mp4", r"one\.mp4 has 1 frame\(s\)"),
     (f"{PRETRAIN} text.mp4", r"text\.mp4 cannot be opened as a video"),

@@ -147,7 +147,15 @@ def open_held_out(config: RunConfig) -> Dataset:
     """
     unseen = {"length": config.score_pairs, "seed": config.data.synthetic.seed + HELD_OUT_SEED}
     sources = config.data.held_out or [without_seed(source) for source in config.data.sources]
-    return Cached(open_sources(config, sources, **unseen))
+    try:
+        return Cached(open_sources(config, sources, **unseen))
+    except InputError as error:
+        if not config.data.held_out:
+            raise
+        raise InputError(
+            f"What the run is judged on, the setting data.held_out, cannot be used: {str(error).rstrip('.')}; give "
+            "--set 'data.held_out=[PATH]', or --set 'data.held_out=[]' to judge on the data that it learns from."
+        ) from error
 
 
 def without_seed(source: str) -> str:
