@@ -39,13 +39,22 @@ def load_network(path: Path, **options: object) -> FlowNetwork:
 def restore(
     name: str, recorded: dict[str, object], state: dict[str, Tensor], options: dict[str, object], path: Path
 ) -> FlowNetwork:
-    """The network of what read_network gave; `options` replace recorded ones. InputError if the weights do not fit."""
-    options = {**recorded, **options}
+    """The network of what read_network gave; `options` replace recorded ones.
+
+    Raises InputError if the weights do not fit, or if there is no such network: it blames the file where that is so
+    with the recorded options alone.
+    """
+    chosen = {**recorded, **options}
     try:
-        network = create(name, **options)
+        network = create(name, **chosen)
     except (TypeError, ValueError) as error:
-        raise InputError(f"'{path}' names options with which there is no '{name}': {error}.") from error
-    fit_weights(network, state if options == recorded else network.grown(state), path)
+        reason = str(error).rstrip(".")
+        if chosen == recorded:
+            raise InputError(f"'{path}' names options with which there is no '{name}': {reason}.") from error
+        restore(name, recorded, state, {}, path)
+        given = ", ".join(f"{key}={value}" for key, value in options.items())
+        raise InputError(f"There is no '{name}' with {given}: {reason}.") from error
+    fit_weights(network, state if chosen == recorded else network.grown(state), path)
     return network
 
 

@@ -98,3 +98,13 @@ def test_options_that_make_no_network_are_said(tmp_path, options):
     save_file({}, tmp_path / "odd.safetensors", {"network": "raft", "options": options})
     with pytest.raises(InputError, match="option"):
         load_network(tmp_path / "odd.safetensors")
+
+
+def test_an_option_that_is_not_the_files_is_not_blamed_on_the_file(tmp_path, network):
+    path = tmp_path / "net.safetensors"
+    save_network(path, network)
+    with pytest.raises(InputError, match=r"^There is no 'fastflownet' with sharp=3: .* has no option sharp; .*[^.]\.$"):
+        load_network(path, sharp=3)
+    save_file({}, path, {"network": "fastflownet", "options": json.dumps({"blunt": 1})})
+    with pytest.raises(InputError, match=r"net\.safetensors' names options with which .* no option blunt; .*[^.]\.$"):
+        load_network(path, fine_iterations=0)
