@@ -150,7 +150,10 @@ ROWS = [
     ("adapt fine -o notes.txt", r"folder 'notes\.txt/pretrain' cannot be made|Cannot write to 'notes\.txt/pretrain'"),
     # Deployment
     ("predict a.png b.png -o out", r"Give either --network NAME or --onnx FILE"),
-    ("predict --onnx missing.onnx a.png b.png -o out", r"'missing\.onnx' is no \.onnx file|pip install"),
+    (
+        "predict --onnx missing.onnx a.png b.png -o out",
+        r"'missing\.onnx' does not exist; expected an \.onnx|pip install",
+    ),
     ("predict --onnx notes.txt a.png b.png -o out", r"'notes\.txt' is no \.onnx file|pip install"),
     ("predict --onnx broken.onnx a.png b.png -o out", r"'broken\.onnx' cannot be run by ONNX|pip install"),
     (f"{PREDICT} --checkpoint empty --stage int a.png b.png -o out", r"'empty' has no int\.onnx; --stage int needs"),

@@ -69,6 +69,8 @@ def open_session(path: Path, threads: int = 0):  # onnxruntime is optional: no t
         import onnxruntime
     except ImportError as error:
         raise missing(f"'{path}' needs ONNX Runtime", "export") from error
+    if not path.exists():
+        raise InputError(f"'{path}' does not exist; expected an .onnx file that `mdflow export` wrote.")
     if not path.is_file() or path.suffix != ".onnx":
         raise InputError(f"'{path}' is no .onnx file; expected one that `mdflow export` wrote.")
     options = onnxruntime.SessionOptions()
