@@ -11,8 +11,8 @@ from mdflow.adapt import Candidate, Footage, Shrunk, Stage, adapt, best, judged
 from mdflow.checkpoint import save_network
 from mdflow.commands.curate import clips_of, curate_all
 from mdflow.commands.predictor import parse_size
-from mdflow.commands.training import make_network, open_training_data
-from mdflow.config import SHIPPED, UNTRAINED, DistillConfig, PretrainConfig
+from mdflow.commands.training import make_network, open_training_data, origin_of
+from mdflow.config import SHIPPED, UNTRAINED, DistillConfig, NetworkConfig, PretrainConfig
 from mdflow.data import DATASETS, known_layout, open_dataset, recognise
 from mdflow.data.batches import Cached
 from mdflow.data.curation.curate import Rules
@@ -197,11 +197,9 @@ def distill_settings(arguments: argparse.Namespace, rounds: int) -> dict[str, An
     }
 
 
-def start_sentence(network: Any) -> str:
+def start_sentence(network: NetworkConfig) -> str:
     """Where a network's weights come from, for people."""
-    origins = {UNTRAINED: "from scratch", SHIPPED: "from the shipped weights"}
-    origin = origins.get(str(network.init), f"from {network.init}")
-    return f"{network.name} starts {origin}."
+    return f"{network.name} starts {origin_of(network)}."
 
 
 def open_labelled(root: str) -> Dataset:

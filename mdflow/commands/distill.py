@@ -6,6 +6,7 @@ from pathlib import Path
 from mdflow import distill
 from mdflow.commands.training import (
     add_training_arguments,
+    announce,
     build_config,
     list_left_out,
     make_network,
@@ -13,7 +14,7 @@ from mdflow.commands.training import (
     open_training_data,
     write_result,
 )
-from mdflow.config import DistillConfig
+from mdflow.config import DistillConfig, PartnerConfig
 from mdflow.runs.folder import open_run
 from mdflow.system import ranks
 
@@ -24,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--teacher", metavar="NAME", help="the light network, which teaches first (default fastflownet)"
     )
     parser.add_argument("--student", metavar="NAME", help="the strong network (default raft_small)")
-    parser.add_argument("--student-init", type=Path, metavar="FILE", help="the student's weights to start from")
+    parser.add_argument("--student-init", type=Path, metavar="FILE", help="its weights to start from, as --init")
     parser.add_argument("--rounds", type=int, help="how often both learn (default 1)")
-    add_training_arguments(parser)
+    add_training_arguments(parser, DistillConfig, "shipped where there are such")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -45,6 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     student = make_network(config.student, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
+    announce(folder, config, learners_of(config))
     folder.keep_start(teacher=teacher, student=student)
     try:
         distill.run(config, teacher, student, dataset, held_out, folder)
@@ -52,3 +54,9 @@ def run(arguments: argparse.Namespace) -> None:
         list_left_out(folder, dataset)
     for name, network in (("teacher", teacher), ("student", student)):
         write_result(folder, name, network)
+
+
+def learners_of(config: DistillConfig) -> list[tuple[PartnerConfig, int]]:
+    """Both networks in the order of their turns, each with its steps in all rounds."""
+    turns = ((config.student, config.student_steps), (config.teacher, config.teacher_steps))
+    return [(learner, config.rounds * (config.steps if steps is None else steps)) for learner, steps in turns]

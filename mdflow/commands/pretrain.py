@@ -11,7 +11,7 @@ from mdflow.pretrain import trained_start
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow pretrain`."""
     parser.add_argument("--network", metavar="NAME", help="the network to train (default fastflownet)")
-    add_training_arguments(parser)
+    add_training_arguments(parser, PretrainConfig)
 
 
 def run(arguments: argparse.Namespace) -> None:

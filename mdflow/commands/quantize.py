@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help=f"of the multiply-adds that may stay in floats, where rounding costs most ({FLOATS}; 0: none)",
     )
-    add_training_arguments(parser)
+    add_training_arguments(parser, QuantizeConfig)
 
 
 def run(arguments: argparse.Namespace) -> None:

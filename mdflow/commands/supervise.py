@@ -10,7 +10,7 @@ from mdflow.config import SuperviseConfig
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow supervise`."""
     parser.add_argument("--network", metavar="NAME", help="the network to train (default fastflownet)")
-    add_training_arguments(parser)
+    add_training_arguments(parser, SuperviseConfig)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -25,19 +25,27 @@ from teachers import has_shipped, load, untrained
 HELD_OUT_SEED = 1_000_000  # added to the synthetic seed: scenes that no training sees
 
 
-def add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags of all training verbs."""
-    parser.add_argument("--data", nargs="+", metavar="PATH", help='videos, folders, dataset roots, or "synthetic"')
-    parser.add_argument("-o", "--out", type=Path, metavar="RUN", help="the run folder")
+def add_training_arguments(parser: argparse.ArgumentParser, kind: type[RunConfig], start: str = UNTRAINED) -> None:
+    """The flags of all training verbs; their help says the defaults of `kind`, and `start`, that of --init."""
+    defaults = kind()
+    sources, crop = " ".join(defaults.data.sources), "x".join(map(str, defaults.augment.crop))
+    parser.add_argument(
+        "--data", nargs="+", metavar="PATH", help=f"videos, folders, dataset roots, or synthetic (default {sources})"
+    )
+    parser.add_argument("-o", "--out", type=Path, metavar="RUN", help=f"the run folder (default {defaults.out})")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="one setting")
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--batch-size", type=int)
-    parser.add_argument("--size", type=parse_size, metavar="HxW", help="what the network sees of a frame")
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--device", help="cpu, cuda, or auto")
-    parser.add_argument("--init", type=Path, metavar="FILE", help="weights to start from, shipped, or untrained")
-    parser.add_argument("--checkpoint-every", type=int, metavar="N")
+    parser.add_argument("--steps", type=int, help=f"(default {defaults.steps})")
+    parser.add_argument("--batch-size", type=int, help=f"(default {defaults.batch_size})")
+    parser.add_argument(
+        "--size", type=parse_size, metavar="HxW", help=f"what the network sees of a frame (default {crop})"
+    )
+    parser.add_argument("--seed", type=int, help=f"(default {defaults.seed})")
+    parser.add_argument("--device", help=f"cpu, cuda, or auto (default {defaults.device})")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help=f"weights to start from, shipped, or untrained (default {start})"
+    )
+    parser.add_argument("--checkpoint-every", type=int, metavar="N", help=f"(default {defaults.checkpoint_every})")
     parser.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stopped")
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
 
@@ -92,6 +100,19 @@ def start_of(config: NetworkConfig) -> str:
     return start
 
 
+def origin_of(config: NetworkConfig) -> str:
+    """Where the network's weights come from, for people."""
+    start = start_of(config)
+    return {UNTRAINED: "from scratch", SHIPPED: "from the shipped weights"}.get(start, f"from {start}")
+
+
+def announce(folder: RunFolder, config: RunConfig, learners: Sequence[tuple[NetworkConfig, int]]) -> None:
+    """Say what learns, from which start, for how many steps, from which data, into which folder."""
+    if folder.writes:
+        each = " and ".join(f"{one.name}, {origin_of(one)}, for {steps} steps" for one, steps in learners)
+        print(f"Training {each}, on {', '.join(config.data.sources)}, into {config.out}.", flush=True)
+
+
 def train_one(
     kind: type[PretrainConfig] | type[SuperviseConfig],
     train: Callable[[Any, FlowNetwork, Dataset, Dataset, RunFolder], None],
@@ -110,6 +131,7 @@ def train_one(
     network = make_network(config.network, config)
     dataset, held_out = open_training_data(config), open_held_out(config)
     folder = open_run(config, arguments.resume, arguments.overwrite)
+    announce(folder, config, [(config.network, config.steps)])
     folder.keep_start(network=network)
     try:
         train(config, network, dataset, held_out, folder)

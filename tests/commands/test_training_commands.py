@@ -52,7 +52,9 @@ def frames(tmp_path):
 def test_pretraining_on_a_folder_of_frames_leaves_a_run_that_others_can_use(tmp_path, frames, capsys):
     run = tmp_path / "run"
     assert call("pretrain", "--network", "fastflownet", "--data", frames, "-o", run, "--seed", 3) == 0
-    assert f"Wrote {run}/network.safetensors" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert told.startswith(f"Training fastflownet, from scratch, for 2 steps, on {frames}, into {run}.\n")
+    assert f"Wrote {run}/network.safetensors" in told
     config = build(PretrainConfig, run / "config.yaml")
     assert (config.steps, config.seed, config.data.sources) == (2, 3, (str(frames),))
     stages = {json.loads(line)["stage"] for line in (run / "metrics.jsonl").read_text().splitlines()}
@@ -102,12 +104,17 @@ def test_the_same_seed_gives_the_same_weights(tmp_path):
     assert torch.equal(weights(tmp_path / "one"), weights(tmp_path / "other"))
 
 
-def test_distillation_trains_both_from_given_weights(tmp_path):
+def test_distillation_trains_both_from_given_weights(tmp_path, capsys):
     assert call("pretrain", "-o", tmp_path / "first") == 0
+    capsys.readouterr()
     start = tmp_path / "first" / "network.safetensors"
     run = tmp_path / "run"
     options = ["--teacher", "fastflownet", "--init", start, "--student", "raft_small", "--rounds", 2]
     assert call("distill", *options, "--set", "student.options.iterations=1", "-o", run) == 0
+    assert capsys.readouterr().out.startswith(
+        f"Training raft_small, from the shipped weights, for 4 steps and fastflownet, from {start}, for 4 steps, "
+        f"on synthetic, into {run}.\n"
+    )
     config = build(DistillConfig, run / "config.yaml")
     assert (config.rounds, config.teacher.init, config.student.options) == (2, start, {"iterations": 1})
     assert {name.name for name in run.glob("*.safetensors")} == {"teacher.safetensors", "student.safetensors"}
@@ -144,6 +151,15 @@ def test_a_distillation_starts_from_shipped_weights_unless_told_otherwise():
     assert make_network(new.teacher, new).normalize
     strange = build(DistillConfig, student__name="raft")
     assert make_network(strange.student, strange).name == "raft"  # no weights of it are shipped
+
+
+@pytest.mark.parametrize("verb", ["pretrain", "distill", "supervise"])
+def test_help_says_what_is_taken_where_nothing_is_given(verb, capsys):
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for default in ("synthetic", "runs/run", "1000", "192x256", "shipped where" if verb == "distill" else "untrained"):
+        assert f"(default {default}" in told
 
 
 def test_supervision_learns_from_labels(tmp_path):
