@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdflow.data.files import list_images
+from mdflow.data.files import list_folders, list_images
 from mdflow.data.io import read_image
 from mdflow.data.pixels import IMAGE_SUFFIXES
 from mdflow.data.video import Video
@@ -83,6 +83,9 @@ def open_footage(inputs: Sequence[str | Path]) -> Footage:
     else:
         images = list_images(paths[0]) if len(paths) == 1 and paths[0].is_dir() else paths
         footage = _open_images(str(paths[0] if len(paths) == 1 else paths[0].parent), images)
+    folders = [] if footage.names else list_folders(paths[0])
+    if folders:
+        raise InputError(f"{paths[0]} holds folders and no frame of its own; give one of them, such as {folders[0]}.")
     if len(footage.names) < 2:
         raise InputError(
             f"{paths[0]} holds {len(footage.names)} frame(s); give two images, a folder of frames or a video."

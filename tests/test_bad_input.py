@@ -32,6 +32,7 @@ ROWS = [
         r"missing\.png does not exist; give two images, a folder .* video",
     ),
     (f"{PREDICT} empty -o out", r"empty holds 0 frame\(s\); give two images, a folder"),
+    (f"{PREDICT} fine -o out", r"fine holds folders and no frame of its own; give one of them, such as fine/data"),
     (f"{PREDICT} a.png -o out", r"a\.png holds 1 frame\(s\); give two images, a folder"),
     (f"{PREDICT} one.mp4 -o out", r"one\.mp4 holds 1 frame\(s\); give two images, a folder"),
     (f"{PREDICT} text.mp4 -o out", r"text\.mp4 cannot be opened as a video"),
