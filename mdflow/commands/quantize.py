@@ -5,8 +5,8 @@ from pathlib import Path
 
 from mdflow import qat
 from mdflow.checkpoint import save_network
-from mdflow.commands.predictor import STAGES, open_weights, stage_file
-from mdflow.commands.training import add_training_arguments, build_config, open_held_out, open_training_data
+from mdflow.commands.predictor import STAGES, open_weights, parse_size, stage_file
+from mdflow.commands.training import add_learning_arguments, build_config, open_held_out, open_training_data
 from mdflow.config import QuantizeConfig
 from mdflow.data.sample import spread
 from mdflow.deployment.calibration import calibrate, choose_floats, distance
@@ -41,15 +41,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PERCENT",
         help=f"of the multiply-adds that may stay in floats, where rounding costs most ({FLOATS}; 0: none)",
     )
-    add_training_arguments(parser, QuantizeConfig)
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="the folder of the stages")
+    crop, images = ("x".join(map(str, size)) for size in (QuantizeConfig().augment.crop, SIZE))
+    parser.add_argument(
+        "--size",
+        type=parse_size,
+        metavar="HxW",
+        help=f"what qat sees of a frame (default {crop}), or the images that int is for ({images})",
+    )
+    add_learning_arguments(parser, QuantizeConfig)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do one stage and write its file into the folder -o, where the stages before it have theirs."""
-    if arguments.out is None:
-        raise InputError("No folder for the stages was given; use -o DIR.")
-    if arguments.init:
-        raise InputError("The stages start from --checkpoint; leave out --init.")
     if arguments.pairs < 1:
         raise InputError(f"--pairs {arguments.pairs} is out of range; expected 1 or more.")
     if not 0 <= arguments.floats <= 100:

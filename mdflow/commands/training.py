@@ -28,23 +28,30 @@ HELD_OUT_SEED = 1_000_000  # added to the synthetic seed: scenes that no trainin
 def add_training_arguments(parser: argparse.ArgumentParser, kind: type[RunConfig], start: str = UNTRAINED) -> None:
     """The flags of all training verbs; their help says the defaults of `kind`, and `start`, that of --init."""
     defaults = kind()
-    sources, crop = " ".join(defaults.data.sources), "x".join(map(str, defaults.augment.crop))
+    crop = "x".join(map(str, defaults.augment.crop))
+    parser.add_argument("-o", "--out", type=Path, metavar="RUN", help=f"the run folder (default {defaults.out})")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help=f"weights to start from, shipped, or untrained (default {start})"
+    )
+    parser.add_argument(
+        "--size", type=parse_size, metavar="HxW", help=f"what the network sees of a frame (default {crop})"
+    )
+    add_learning_arguments(parser, kind)
+
+
+def add_learning_arguments(parser: argparse.ArgumentParser, kind: type[RunConfig]) -> None:
+    """The flags of whatever learns: from which data, how long, by which settings."""
+    defaults = kind()
+    sources = " ".join(defaults.data.sources)
     parser.add_argument(
         "--data", nargs="+", metavar="PATH", help=f"videos, folders, dataset roots, or synthetic (default {sources})"
     )
-    parser.add_argument("-o", "--out", type=Path, metavar="RUN", help=f"the run folder (default {defaults.out})")
     parser.add_argument("--config", type=Path, metavar="FILE", help="a YAML file of settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.SUB=VALUE", help="one setting")
     parser.add_argument("--steps", type=int, help=f"(default {defaults.steps})")
     parser.add_argument("--batch-size", type=int, help=f"(default {defaults.batch_size})")
-    parser.add_argument(
-        "--size", type=parse_size, metavar="HxW", help=f"what the network sees of a frame (default {crop})"
-    )
     parser.add_argument("--seed", type=int, help=f"(default {defaults.seed})")
     parser.add_argument("--device", help=f"cpu, cuda, or auto (default {defaults.device})")
-    parser.add_argument(
-        "--init", type=Path, metavar="FILE", help=f"weights to start from, shipped, or untrained (default {start})"
-    )
     parser.add_argument("--checkpoint-every", type=int, metavar="N", help=f"(default {defaults.checkpoint_every})")
     parser.add_argument("--resume", action="store_true", help="go on where the run folder's checkpoint stopped")
     parser.add_argument("--overwrite", action="store_true", help="start anew in a folder that holds a run")
