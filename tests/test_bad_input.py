@@ -150,7 +150,9 @@ ROWS = [
     ("adapt fine -o out --init other.safetensors", r"'other\.safetensors' holds the network 'zero'"),
     ("adapt fine -o notes.txt", r"folder 'notes\.txt/pretrain' cannot be made|Cannot write to 'notes\.txt/pretrain'"),
     # Deployment
-    ("predict a.png b.png -o out", r"Give either --network NAME or --onnx FILE"),
+    (f"{PREDICT} --onnx broken.onnx a.png b.png -o out", r"ONNX file is a network .*; leave out --network"),
+    ("predict --network zero=a.pth --checkpoint b.pth a.png b.png -o out", r"zero=a\.pth names its weights already"),
+    ("export --network zero=a.pth --checkpoint b.pth -o out.onnx", r"zero=a\.pth names its weights already"),
     (
         "predict --onnx missing.onnx a.png b.png -o out",
         r"'missing\.onnx' does not exist; expected an \.onnx|pip install",

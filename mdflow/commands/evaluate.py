@@ -11,6 +11,7 @@ from mdflow.commands.predictor import (
     STAGES,
     add_predictor_arguments,
     make_predictor,
+    name_and_checkpoint,
     open_network,
     parse_option,
     require_empty_folder,
@@ -167,10 +168,7 @@ def chosen_networks(arguments: argparse.Namespace) -> Iterator[tuple[str, str, s
     if arguments.checkpoint and len(arguments.network) > 1:
         raise InputError("One --checkpoint cannot serve several networks; write --network NAME=FILE for each.")
     for text in arguments.network:
-        name, _, file = text.partition("=")
-        if file and arguments.checkpoint:
-            raise InputError(f"--network {text} names its weights already; leave out --checkpoint.")
-        checkpoint = file or arguments.checkpoint
+        name, checkpoint = name_and_checkpoint(text, arguments.checkpoint)
         if not arguments.stage:
             yield text, name, checkpoint
         for stage in arguments.stage:

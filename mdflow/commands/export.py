@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mdflow.commands.predictor import open_weights, parse_size, require_new_file
+from mdflow.commands.predictor import name_and_checkpoint, open_weights, parse_size, require_new_file
 from mdflow.data import open_dataset
 from mdflow.data.sample import Sample, spread
 from mdflow.deployment.export import Difference, compare, to_onnx, write_model
@@ -21,7 +21,7 @@ PAIRS = 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow export`."""
-    parser.add_argument("--network", required=True, metavar="NAME")
+    parser.add_argument("--network", required=True, metavar="NAME[=FILE]", help="the network, with its checkpoint")
     parser.add_argument("--checkpoint", metavar="FILE", help="its weights; by default those that come with mdflow")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the network")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="FILE", help="the .onnx file")
@@ -38,7 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Export, compare with PyTorch, and only then say that it is done; a file that differs is removed."""
     require_new_file(arguments.out, arguments.overwrite)
-    network = open_weights(arguments.network, arguments.checkpoint, arguments.option)
+    name, checkpoint = name_and_checkpoint(arguments.network, arguments.checkpoint)
+    network = open_weights(name, checkpoint, arguments.option)
     if arguments.out.suffix != ".onnx":
         raise InputError(f"'{arguments.out}' is no name of an ONNX file; give one that ends in .onnx.")
     size = tuple(arguments.size)
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
     largest, mean = INTEGER_DIFFERENCES if arguments.int8 else DIFFERENCES
     if difference.largest > largest * scale or difference.mean > mean * scale:
         arguments.out.unlink()
-        raise InputError(f"The exported '{arguments.network}' differs from PyTorch by {in_words(difference)}.")
+        raise InputError(f"The exported '{name}' differs from PyTorch by {in_words(difference)}.")
     takes = "any size" if arguments.dynamic else f"{size[0]}x{size[1]}"
     print(
         f"Wrote {arguments.out}, {arguments.out.stat().st_size / 2**20:.1f} MiB: two (1,3,H,W) {arguments.images} RGB"

@@ -10,6 +10,7 @@ from mdflow.commands.predictor import (
     STAGES,
     add_predictor_arguments,
     make_predictor,
+    name_and_checkpoint,
     open_network,
     require_empty_folder,
     stage_file,
@@ -24,13 +25,16 @@ if TYPE_CHECKING:
 
 FORMATS = ("flo", "png", "npy", "pfm", "flo5")
 FRAMES_PER_SECOND = 24.0
+NETWORK = "fastflownet"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow predict`."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="two images, a folder of frames, a video")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="the folder of the results")
-    parser.add_argument("--network", metavar="NAME")
+    parser.add_argument(
+        "--network", metavar="NAME[=FILE]", help=f"the network, with its checkpoint or 'untrained' (default {NETWORK})"
+    )
     parser.add_argument(
         "--onnx", type=Path, metavar="FILE", help="a file of mdflow export instead of a network; needs no PyTorch"
     )
@@ -72,14 +76,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def choose_predictor(arguments: argparse.Namespace) -> "Predictor | OnnxPredictor":
     """What --network or --onnx names."""
-    if bool(arguments.onnx) == bool(arguments.network):
-        raise InputError("Give either --network NAME or --onnx FILE.")
     if arguments.onnx:
-        if arguments.checkpoint or arguments.stage:
-            raise InputError("An ONNX file has its weights; leave out --checkpoint and --stage.")
+        if arguments.network or arguments.checkpoint or arguments.stage:
+            raise InputError("An ONNX file is a network with its weights; leave out --network, --checkpoint, --stage.")
         return make_predictor(OnnxPredictor(arguments.onnx), arguments)
-    checkpoint = stage_file(arguments.checkpoint, arguments.stage)
-    return make_predictor(open_network(arguments.network, checkpoint, arguments.option), arguments)
+    name, checkpoint = name_and_checkpoint(arguments.network or NETWORK, arguments.checkpoint)
+    return make_predictor(open_network(name, stage_file(checkpoint, arguments.stage), arguments.option), arguments)
 
 
 def predict(predictor: "Predictor | OnnxPredictor", footage: Footage, results: Results, both: bool) -> int:

@@ -52,6 +52,14 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="cpu, cuda, or auto")
 
 
+def name_and_checkpoint(text: str, checkpoint: str | None) -> tuple[str, str | None]:
+    """A --network NAME or NAME=FILE with a --checkpoint, as the network's name and its weights."""
+    name, _, file = text.partition("=")
+    if file and checkpoint:
+        raise InputError(f"--network {text} names its weights already; leave out --checkpoint.")
+    return name, file or checkpoint
+
+
 def open_network(name: str, checkpoint: str | None, options: list[str]) -> "FlowNetwork | OnnxPredictor":
     """The network with the weights of a file, the shipped ones, or (checkpoint "untrained") fresh ones of the seed 0.
 

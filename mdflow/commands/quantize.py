@@ -5,7 +5,7 @@ from pathlib import Path
 
 from mdflow import qat
 from mdflow.checkpoint import save_network
-from mdflow.commands.predictor import STAGES, open_weights, parse_size, stage_file
+from mdflow.commands.predictor import STAGES, name_and_checkpoint, open_weights, parse_size, stage_file
 from mdflow.commands.training import add_learning_arguments, build_config, open_held_out, open_training_data
 from mdflow.config import QuantizeConfig
 from mdflow.data.sample import spread
@@ -29,7 +29,7 @@ SIZE = (448, 1024)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The flags of `mdflow quantize`; those of training are for --stage qat."""
-    parser.add_argument("--network", required=True, metavar="NAME")
+    parser.add_argument("--network", required=True, metavar="NAME[=FILE]", help="the network, with its float weights")
     parser.add_argument("--checkpoint", metavar="FILE", help="float weights; by default those that come with mdflow")
     parser.add_argument("--option", action="append", default=[], metavar="KEY=VALUE", help="of the network")
     parser.add_argument("--stage", required=True, choices=[stage for stage in STAGES if stage != "float"])
@@ -77,9 +77,10 @@ def remove_later(folder: Path, stage: str) -> None:
 
 def run_calibration(arguments: argparse.Namespace) -> None:
     """Write float.safetensors and calibration.safetensors; print what each convolution does to the flow."""
-    network = open_weights(arguments.network, arguments.checkpoint, arguments.option)
+    name, checkpoint = name_and_checkpoint(arguments.network, arguments.checkpoint)
+    network = open_weights(name, checkpoint, arguments.option)
     if not convolutions(network):
-        raise InputError(f"'{arguments.network}' has no convolution to quantise; choose another network.")
+        raise InputError(f"'{name}' has no convolution to quantise; choose another network.")
     save_network(arguments.out / STAGES["float"], network)
     fold_normalization(network)
     samples = spread(open_training_data(config_of(arguments)), arguments.pairs)
@@ -154,4 +155,5 @@ def config_of(arguments: argparse.Namespace, **flags: object) -> QuantizeConfig:
 
 def stage_network(arguments: argparse.Namespace, stage: str) -> FlowNetwork:
     """The network of a stage before."""
-    return open_weights(arguments.network, stage_file(str(arguments.out), stage), arguments.option)
+    name, _ = name_and_checkpoint(arguments.network, arguments.checkpoint)
+    return open_weights(name, stage_file(str(arguments.out), stage), arguments.option)

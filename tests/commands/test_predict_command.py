@@ -76,6 +76,20 @@ def test_unusual_images_work(tmp_path, pixels):
     assert np.isfinite(flow).all()
 
 
+def test_weights_may_be_named_with_the_network_and_the_network_left_out(tmp_path):
+    for number, name in enumerate("ab"):
+        write_image(tmp_path / f"{name}.png", np.roll(noise(64, 64, 3), number, axis=1))
+    command = ["predict", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--option", "fine_iterations=0", "-o"]
+    flows = []
+    ways = [["--network", "fastflownet=untrained"], ["--checkpoint", "untrained"], ["--network", "fastflownet"], []]
+    for number, way in enumerate(ways):
+        assert main([*command, str(tmp_path / str(number)), *way]) == 0
+        flows.append(read_flow(tmp_path / str(number) / "flow" / "a.flo")[0])
+    assert np.array_equal(flows[0], flows[1])
+    assert np.array_equal(flows[2], flows[3])
+    assert not np.array_equal(flows[0], flows[2])
+
+
 def test_fine_iterations_can_be_left_out(tmp_path):
     sample = Synthetic(length=1, size=(128, 192), motion=(1.0, 4.0), seed=11, texture_count=8)[0]
     for name, image in (("a", sample.image1), ("b", sample.image2)):
