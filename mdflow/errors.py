@@ -1,5 +1,8 @@
 """The one exception type that is meant to be read by the person at the keyboard."""
 
+import difflib
+from collections.abc import Collection
+
 
 class InputError(ValueError):
     """What the user gave cannot be used.
@@ -17,3 +20,9 @@ def missing(what: str, extra: str) -> InputError:
     return InputError(
         f"{what}; in the checkout of mdflow: pip install --constraint constraints.txt --editable '.[{extra}]'."
     )
+
+
+def hint(given: str, known: Collection[str]) -> str:
+    """The clause about a name that is none of those known: the nearest of them, or else all."""
+    near = difflib.get_close_matches(given, known, n=1, cutoff=0.7)
+    return f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(known)}"

@@ -1,13 +1,12 @@
 """How settings are read and checked: defaults, a YAML file, then flags, then key.sub=value."""
 
-import difflib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from mdflow.errors import InputError
+from mdflow.errors import InputError, hint
 
 
 class Settings(BaseModel):
@@ -112,6 +111,4 @@ def explain(kind: type[BaseModel], problem: dict[str, Any]) -> str:
         annotation = kind.model_fields[part].annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             kind = annotation
-    near = difflib.get_close_matches(place[-1], kind.model_fields, n=1, cutoff=0.7)
-    hint = f"did you mean '{near[0]}'?" if near else f"expected one of {', '.join(kind.model_fields)}"
-    return f"Unknown setting '{name}': {hint}"
+    return f"Unknown setting '{name}': {hint(place[-1], kind.model_fields)}"

@@ -185,7 +185,7 @@ ROWS = [
     (f"{PRETRAIN} shards=notes.txt", r"some notes cannot be read as a tar file"),
     (f"{PRETRAIN} synthetic --config alias.yaml", r"alias\.yaml' is not valid YAML: it has an alias"),
     # No verb
-    ("frobnicate", r"invalid choice: 'frobnicate' \(choose from .*predict"),
+    ("frobnicate", r"^mdflow: Unknown verb 'frobnicate': expected one of .*predict"),
 ]
 
 

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from mdflow.errors import InputError
+from mdflow.errors import InputError, hint
 from mdflow.system.memory import keep_objects, keep_pages
 from mdflow.system.stopping import STATUS, Stopped
 from mdflow.system.threads import wait_asleep
@@ -38,9 +38,7 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status: 0, 2 for input that cannot be used, 143 or 130 if stopped (SIGTERM, Ctrl+C)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    parser = argparse.ArgumentParser(prog="mdflow", description="Optical flow learned from unlabelled video.")
-    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="; ".join(f"{k}: {v}" for k, v in VERBS.items()))
-    verb = parser.parse_args(arguments[:1]).verb
+    verb = choose_verb(arguments)
     wait_asleep()
     # A verb's module is imported only when it is used: `mdflow --help` answers without loading torch.
     module = importlib.import_module(f"mdflow.commands.{verb}")
@@ -70,3 +68,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nmdflow {verb}: interrupted.", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def choose_verb(arguments: list[str]) -> str:
+    """The verb that comes first; --help and --version in its place are answered, and end the process."""
+    width = max(map(len, VERBS))
+    parser = argparse.ArgumentParser(
+        prog="mdflow",
+        usage="mdflow VERB ...",
+        description="Optical flow learned from unlabelled video.",
+        epilog="\n".join(["verbs:", *(f"  {verb:{width}}  {what}" for verb, what in VERBS.items())]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("verb", nargs="?", metavar="VERB", help="one of these; mdflow VERB --help shows its flags")
+    parser.add_argument("--version", action="store_true", help="show the version")
+    parsed = parser.parse_args(arguments[:1])
+    if parsed.version:
+        # Asked for here alone: the installed package's description takes a while to be found.
+        from mdflow import __version__
+
+        print(f"mdflow {__version__}")
+        parser.exit()
+    if parsed.verb is None:
+        parser.error("no verb was given")
+    if parsed.verb not in VERBS:
+        parser.exit(2, f"mdflow: Unknown verb '{parsed.verb}': {hint(parsed.verb, VERBS)}\n")
+    return parsed.verb
