@@ -8,6 +8,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from mdflow.errors import InputError, hint
 from mdflow.system.memory import keep_objects, keep_pages
@@ -35,6 +36,14 @@ VERBS = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """One sentence for flags that cannot be used, before which argparse's own prints the usage of all."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the process with the sentence, and where to look."""
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what it takes.\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; the exit status: 0, 2 for input that cannot be used, 143 or 130 if stopped (SIGTERM, Ctrl+C)."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
@@ -42,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wait_asleep()
     # A verb's module is imported only when it is used: `mdflow --help` answers without loading torch.
     module = importlib.import_module(f"mdflow.commands.{verb}")
-    verb_parser = argparse.ArgumentParser(prog=f"mdflow {verb}", description=module.__doc__)
+    verb_parser = Parser(prog=f"mdflow {verb}", description=module.__doc__)
     module.add_arguments(verb_parser)
     verb_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parsed = verb_parser.parse_args(arguments[1:])
@@ -73,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def choose_verb(arguments: list[str]) -> str:
     """The verb that comes first; --help and --version in its place are answered, and end the process."""
     width = max(map(len, VERBS))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="mdflow",
         usage="mdflow VERB ...",
         description="Optical flow learned from unlabelled video.",

@@ -30,3 +30,19 @@ def test_a_mistyped_verb_gets_the_one_that_is_meant(capsys):
         "",
         "mdflow: Unknown verb 'pretain': did you mean 'pretrain'?\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("", "mdflow: no verb was given; `mdflow --help` shows what it takes.\n"),
+        ("predict a.png --size 64 -o out", "mdflow predict: argument --size: '64' is no size; expected HEIGHTxWIDTH"),
+        ("predict a.png", "mdflow predict: the following arguments are required: -o/--out; `mdflow predict --help` "),
+        ("predict a.png -o out --sharp", "mdflow predict: unrecognized arguments: --sharp; `mdflow predict --help` "),
+    ],
+)
+def test_wrong_flags_are_one_sentence(capsys, command, sentence):
+    status, out, error = said(capsys, *command.split())
+    assert (status, out, error.count("\n")) == (2, "", 1)
+    assert error.startswith(sentence)
+    assert error.endswith(" --help` shows what it takes.\n")
