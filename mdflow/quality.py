@@ -32,11 +32,11 @@ def label_free_scores(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Te
     visible = forward_backward(flow, back) * inside
     distance = unexplained(image, other, flow)
     complete = inside_border(image, CENSUS_RADIUS).expand_as(visible)
-    disagreement = (flow + warp(back, flow, padding="border")).norm(dim=1, keepdim=True)
+    consistency = (flow + warp(back, flow, padding="border")).norm(dim=1, keepdim=True)
     cost = visible * distance + (1 - visible) * CENSUS_OF_UNRELATED
     scores = {
         "census": masked_mean(distance, visible * complete),
-        "consistency": masked_mean(disagreement, inside),
+        "consistency": masked_mean(consistency, inside),
         "visible": 100 * visible.mean(),
         "score": masked_mean(cost, complete),
     }

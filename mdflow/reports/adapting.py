@@ -25,7 +25,7 @@ LARGEST_ERROR = 5.0
 LABEL_FREE = (
     Column("score", "score", ".2f"),
     Column("census", "census", ".2f"),
-    Column("consistency", "disagreement px", ".2f"),
+    Column("consistency", "consistency px", ".2f"),
     Column("visible", "visible %", ".1f"),
 )
 LABELLED = (Column("epe", "EPE px", ".2f"), Column("fl", "Fl-all %", ".1f"), Column("score", "score", ".2f"))

@@ -53,7 +53,7 @@ def test_frames_become_weights_and_a_page_that_holds_everything(tmp_path, frames
     assert "fastflownet starts from scratch" in capsys.readouterr().out
     assert load("fastflownet", run / "network.safetensors") is not None
     page = (run / "report.html").read_text()
-    assert "Judged with the labels" in page and "EPE px" in page
+    assert all(words in page for words in ("Judged with the labels", "EPE px", "consistency px"))
     assert page.count("<svg") == 2
     assert page.count("data:image/jpeg") >= 2
     # Nothing is loaded from elsewhere.
