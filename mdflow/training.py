@@ -247,7 +247,8 @@ def pick_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"The device '{name}' cannot be used here; try cpu, cuda or auto.") from error
+        usable = "cpu, cuda or auto" if torch.cuda.is_available() else "cpu or auto"
+        raise InputError(f"The device '{name}' cannot be used here; try {usable}.") from error
     return device
 
 

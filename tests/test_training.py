@@ -279,7 +279,12 @@ def test_a_precision_that_the_processor_has_not_is_refused(tmp_path, monkeypatch
 def test_devices_are_named():
     assert pick_device("cpu") == torch.device("cpu")
     assert pick_device("auto").type in ("cpu", "cuda")
-    with pytest.raises(InputError, match="'quantum' cannot be used here; try cpu, cuda or auto"):
+
+
+@pytest.mark.parametrize(("has_gpu", "usable"), [(True, "cpu, cuda or auto"), (False, "cpu or auto")])
+def test_instead_of_a_device_that_is_not_there_those_are_named_that_are(monkeypatch, has_gpu, usable):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: has_gpu)
+    with pytest.raises(InputError, match=f"'quantum' cannot be used here; try {usable}\\."):
         pick_device("quantum")
 
 
