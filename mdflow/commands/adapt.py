@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> None:
     training = open_training_data(configs[0])
     footage = Footage(training, Cached(Shrunk(training, JUDGED_WIDTH)))
     starts = [start_sentence(part) for part in parts]
-    print("\n".join(starts), flush=True)
+    print("\n".join([*starts, *enlarged(training, configs[0].augment.crop)]), flush=True)
     candidates = adapt(*padded(stages), *padded(networks), footage)
     examine = Examiner(footage.held_out, configs[0].score_pairs)
     others = [judged("zero flow", create("zero"), examine)]
@@ -200,6 +200,17 @@ def distill_settings(arguments: argparse.Namespace, rounds: int) -> dict[str, An
 def start_sentence(network: NetworkConfig) -> str:
     """Where a network's weights come from, for people."""
     return f"{network.name} starts {origin_of(network)}."
+
+
+def enlarged(training: Dataset, crop: tuple[int, int]) -> list[str]:
+    """A sentence if the first frames are smaller than what a network is to see of them; else none."""
+    height, width = training[0].image1.shape[:2]
+    if crop[0] <= height and crop[1] <= width:
+        return []
+    return [
+        f"The frames of {height}x{width} are enlarged to the size {crop[0]}x{crop[1]}, which shows no more of them and "
+        "takes longer at every step; a smaller --size is quicker."
+    ]
 
 
 def open_labelled(root: str) -> Dataset:

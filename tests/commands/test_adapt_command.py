@@ -97,6 +97,13 @@ def test_the_start_is_the_shipped_network(tmp_path, frames, capsys):
     assert "fastflownet starts from the shipped weights" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("size", "sentences"), [("64x64", 0), ("64x128", 1)])
+def test_frames_that_are_smaller_than_the_size_are_said_to_be_enlarged(tmp_path, frames, capsys, size, sentences):
+    few = [*SMALL[: SMALL.index("--rounds")], "--steps", "2", "--size", size]
+    assert main(["adapt", str(frames), "-o", str(tmp_path / "run"), *few]) == 0
+    assert capsys.readouterr().out.count("The frames of 80x100 are enlarged to the size 64x128,") == sentences
+
+
 @pytest.mark.parametrize(
     "flags", [["--student", "raft"], ["--student-init", "untrained"], ["--set", "student_steps=3"], ["--set", "out=x"]]
 )
