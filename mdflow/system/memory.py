@@ -4,10 +4,12 @@ import ctypes
 import gc
 import os
 import sys
+from pathlib import Path
 
 # Of glibc's malloc.h, and of Linux.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 MADV_HUGEPAGE = 14
+OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 
 
 def keep_pages() -> bool:
@@ -32,8 +34,11 @@ def keep_pages() -> bool:
 def ask_for_huge_pages(library: ctypes.CDLL) -> None:
     """Let the heap have as many addresses as half of the machine's memory, of huge pages where the system gives such.
 
-    What the heap gets of them later would have plain ones again. Only what is touched takes memory.
+    What the heap gets of them later would have plain ones again. Only what is touched takes memory; not so where the
+    system is told to count addresses as memory, so there nothing is asked for.
     """
+    if OVERCOMMIT.exists() and OVERCOMMIT.read_text().strip() == "2":
+        return
     page = os.sysconf("SC_PAGE_SIZE")
     size = os.sysconf("SC_PHYS_PAGES") // 2 * page
     library.malloc.restype = ctypes.c_void_p

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mdflow.system.memory import keep_pages
+from mdflow.system import memory
+from mdflow.system.memory import ask_for_huge_pages, keep_pages
 
 FAULTS = """
 import resource
@@ -75,6 +76,13 @@ def test_pages_are_kept_when_asked_for():
 def test_maps_lie_in_huge_pages_when_asked_for():
     assert printed(FLAGS.format(first="pass")).strip() == "False"
     assert printed(FLAGS.format(first="assert keep_pages()")).strip() == "True"
+
+
+def test_addresses_that_count_as_memory_are_not_taken(monkeypatch, tmp_path):
+    told = tmp_path / "overcommit_memory"
+    told.write_text("2\n")
+    monkeypatch.setattr(memory, "OVERCOMMIT", told)
+    ask_for_huge_pages(object())  # which has no malloc
 
 
 def test_old_objects_are_not_looked_through():
