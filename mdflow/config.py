@@ -264,3 +264,8 @@ class DistillConfig(RunConfig):
     multi_frame: Weight = 0.0
     supervised: SupervisedConfig = SupervisedConfig()
     confidence: ConfidenceConfig = ConfidenceConfig()
+
+    def turns(self) -> tuple[int, int]:
+        """The steps of a round in which the student learns, and the teacher."""
+        steps = self.student_steps, self.teacher_steps
+        return tuple(self.steps if own is None else own for own in steps)

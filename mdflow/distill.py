@@ -83,10 +83,11 @@ def run(
     if config.confidence.deviation is not None:
         foretelling(student)
     examine = Examiner(held_out, config.score_pairs)
+    student_steps, teacher_steps = config.turns()
     for number in range(1, config.rounds + 1):
         turns = [
-            ("student", student, partial(teach_student, teacher, student, config), config.student_steps),
-            ("teacher", teacher, partial(teach_teacher, student, teacher, config), config.teacher_steps),
+            ("student", student, partial(teach_student, teacher, student, config), student_steps),
+            ("teacher", teacher, partial(teach_teacher, student, teacher, config), teacher_steps),
         ]
         for place, (learner_name, learner, step, steps) in enumerate(turns):
             if steps == 0:
@@ -99,7 +100,7 @@ def run(
                 stream=partial(batches, dataset, config, labels=False, shift=shift, previous=previous),
                 examine=examine,
                 config=config,
-                steps=config.steps if steps is None else steps,
+                steps=steps,
                 folder=folder,
                 stage=f"round{number}_{learner_name}",
             )

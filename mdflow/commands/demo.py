@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from mdflow.commands.predictor import STAGES, open_network
+from mdflow.commands.predictor import STAGES, name_and_checkpoint, open_network
 from mdflow.demo_page.desk import Desk, Networks, numbered
 from mdflow.demo_page.upload import Limits
 from mdflow.deployment.runtime import OnnxPredictor
@@ -65,7 +65,7 @@ def open_networks(texts: list[str], device: torch.device) -> Networks:
     """
     networks = {}
     for text in texts:
-        name, _, file = text.partition("=")
+        name, file = name_and_checkpoint(text, None)
         for shown, checkpoint in checkpoints(name, file):
             network = open_network(name, checkpoint, [])
             ready = network if isinstance(network, OnnxPredictor) else Predictor(network, device=device)
@@ -73,11 +73,11 @@ def open_networks(texts: list[str], device: torch.device) -> Networks:
     return networks
 
 
-def checkpoints(name: str, file: str) -> list[tuple[str, str | None]]:
+def checkpoints(name: str, file: str | None) -> list[tuple[str, str | None]]:
     """(name to show, checkpoint) of a network given with a file, a folder of stages, or nothing."""
-    path = Path(file)
-    if not file:
+    if file is None:
         return [(name, None)]
+    path = Path(file)
     if not path.is_dir():
         return [(f"{name}, {path.stem}", file)]
     stages = [stage for stage in STAGES if (path / STAGES[stage]).is_file()]

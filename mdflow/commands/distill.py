@@ -58,5 +58,5 @@ def run(arguments: argparse.Namespace) -> None:
 
 def learners_of(config: DistillConfig) -> list[tuple[PartnerConfig, int]]:
     """Both networks in the order of their turns, each with its steps in all rounds."""
-    turns = ((config.student, config.student_steps), (config.teacher, config.teacher_steps))
-    return [(learner, config.rounds * (config.steps if steps is None else steps)) for learner, steps in turns]
+    turns = zip((config.student, config.teacher), config.turns(), strict=True)
+    return [(learner, config.rounds * steps) for learner, steps in turns]

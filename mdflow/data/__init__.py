@@ -51,6 +51,8 @@ DATASETS: dict[str, Callable[..., Dataset]] = {
 """By name; a path is taken for the first whose `recognises` says so."""
 
 UNLABELLED = ("shards", "video", "frames")
+ON_DISK = tuple(name for name in DATASETS if name != "synthetic")
+LABELLED = tuple(name for name in ON_DISK if name not in UNLABELLED)
 FOLDERS_OF_FRAMES = ("sintel", "middlebury", "spring")  # whose folders hold the frames of one scene each, all of them
 
 
@@ -142,8 +144,8 @@ def recognise(path: Path) -> str:
 def refuse_part(path: Path, name: str | None) -> None:
     """Raise InputError where the root of a data set is one or two folders above the path."""
     for root in path.absolute().parents[:2]:
-        whole = known_layout(root)
-        if whole not in (None, *UNLABELLED):
+        whole = known_layout(root, LABELLED)  # the others look through all folders there
+        if whole is not None:
             alone = name == "frames" and whole in FOLDERS_OF_FRAMES
             or_frames = f", or frames={path} for its frames without labels" if alone else ""
             raise InputError(
@@ -151,10 +153,9 @@ def refuse_part(path: Path, name: str | None) -> None:
             )
 
 
-def known_layout(path: Path) -> str | None:
-    """The first of DATASETS that recognises the path."""
-    found = (name for name, dataset in DATASETS.items() if name != "synthetic" and dataset.recognises(path))
-    return next(found, None)
+def known_layout(path: Path, among: Sequence[str] = ON_DISK) -> str | None:
+    """The first of these DATASETS that recognises the path."""
+    return next((name for name in among if DATASETS[name].recognises(path)), None)
 
 
 WORDS = {int: "whole number", float: "number", str: "word", bool: "true or false", range: "whole number or several"}
