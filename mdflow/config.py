@@ -30,6 +30,7 @@ class SyntheticConfig(Settings):
     hard: Share = 0.0
     regular: Share = 0.0
     appearance: bool = True
+    filmed: Share = 0.0
     textures: Path | None = None
     texture_count: Count = 96
 

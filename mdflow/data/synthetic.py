@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from mdflow.data.sample import Sample
 from mdflow.data.scenes.hardness import hard_textures, with_shadows
+from mdflow.data.scenes.recording import compress, expose, open_shutter, to_pixels
 from mdflow.data.scenes.regular import regular_surfaces
-from mdflow.data.scenes.scene import Layer, flow_to, view, visible_in
+from mdflow.data.scenes.scene import Layer, View, flow_to, view, visible_in
 from mdflow.data.scenes.scenery import camera_scene, layered_scene
 from mdflow.data.scenes.textures import make_textures
 from mdflow.errors import InputError
@@ -24,8 +24,9 @@ class Synthetic:
     scene draws its own, log-uniformly. camera: the share of scenes seen by a camera that moves through
     space, the others are layers in the image plane. hard: the share of scenes with plain and finely tiled
     surfaces, shadows and reflections. regular: the share of scenes whose large surfaces repeat (bricks, tiles,
-    nets). appearance: exposure, shading, blur and noise differ between frames. textures: a folder of the user's own
-    images to take half of the textures from.
+    nets). appearance: exposure, shading, blur and noise differ between frames. filmed: the share of scenes that a
+    camera's shutter blurs where they move (flow and occlusion are of the middle of the exposure), half of them
+    compressed. textures: a folder of the user's own images to take half of the textures from.
     Pairs are the consecutive frames of each sequence, `frames` − 1 of them a sequence.
     """
 
@@ -38,6 +39,7 @@ class Synthetic:
     hard: float = 0.0
     regular: float = 0.0
     appearance: bool = True
+    filmed: float = 0.0
     textures: Path | None = None
     texture_count: int = 96
 
@@ -86,13 +88,13 @@ class Synthetic:
         layers = self.layers(sequence)
         view1, view2 = view(layers, time, *self.size), view(layers, time + 1, *self.size)
         flow12, flow21 = flow_to(layers, view1, time + 1), flow_to(layers, view2, time)
-        images = [self.develop(shown.image, sequence, time + step) for step, shown in enumerate((view1, view2))]
+        image1, image2 = (self.develop(layers, shown, sequence) for shown in (view1, view2))
         known12, known21 = np.isfinite(flow12[..., 0]), np.isfinite(flow21[..., 0])
         visible1, visible2 = visible_in(view1, flow12, view2), visible_in(view2, flow21, view1)
         return Sample(
             name=f"{self.seed}/{sequence:06d}/{time:04d}",
-            image1=images[0],
-            image2=images[1],
+            image1=image1,
+            image2=image2,
             flow12=np.where(known12[..., None], flow12, 0),
             valid1=known12,
             visible1=visible1,
@@ -105,27 +107,14 @@ class Synthetic:
         """The pair whose second frame is the first of this pair."""
         return index - 1 if index % (self.frames - 1) else None
 
-    def develop(self, image: np.ndarray, sequence: int, time: int) -> np.ndarray:
-        """The frame as a camera gives it: (H,W,3) uint8."""
+    def develop(self, layers: list[Layer], shown: View, sequence: int) -> np.ndarray:
+        """The view as a camera gives it: (H,W,3) uint8."""
+        film = np.random.default_rng([self.seed, sequence, 5])
+        filmed, shutter, quality = film.random() < self.filmed, film.uniform(0.1, 0.7), film.integers(30, 160)
+        image = open_shutter(layers, shown, shutter) if filmed else shown.image
         if self.appearance:
             shared = np.random.default_rng([self.seed, sequence, 2])
-            own = np.random.default_rng([self.seed, sequence, 3, time])
+            own = np.random.default_rng([self.seed, sequence, 3, shown.time])
             image = expose(image, shared, own)
-        return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
-def expose(image: np.ndarray, shared: np.random.Generator, own: np.random.Generator) -> np.ndarray:
-    """Shading, exposure, defocus and noise; how strong is the sequence's, the rest the frame's own."""
-    strength = shared.uniform(0, 1) ** 2
-    height, width = image.shape[:2]
-    shading = cv2.resize(own.standard_normal((3, 3)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-    gain = 1 + 0.08 * strength * shading[..., None] + 0.15 * strength * own.normal()
-    tint = (1 + 0.04 * strength * own.normal(0, 1, 3)).astype(np.float32)
-    image = image * gain * tint + 10 * strength * own.normal()
-    gamma = float(np.exp(0.15 * strength * own.normal()))
-    image = 255 * np.clip(image / 255, 0, 1) ** gamma
-    blur = shared.uniform(0, 1.2) * (shared.random() < 0.4) + 0.3 * strength * own.random()
-    if blur > 0.2:
-        image = cv2.GaussianBlur(image, (0, 0), blur)
-    noise = shared.uniform(0, 8) * (shared.random() < 0.5)
-    return image + noise * own.normal(0, 1, image.shape) if noise else image
+        frame = to_pixels(image)
+        return compress(frame, int(quality)) if filmed and quality < 95 else frame

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from mdflow.data import synthetic
 from mdflow.data.io import write_image
 from mdflow.data.scenes.hardness import plain_texture, tiled_texture, with_shadows
 from mdflow.data.scenes.scene import flow_to, view
@@ -153,8 +154,9 @@ def test_pixels_without_a_place_in_the_other_frame_are_unknown(monkeypatch):
         assert np.isfinite(flow).all()
 
 
-def test_sequences_share_their_frames():
-    dataset = small(length=2, frames=5)
+@pytest.mark.parametrize("filmed", [0.0, 1.0])
+def test_sequences_share_their_frames(filmed):
+    dataset = small(length=2, frames=5, filmed=filmed)
     assert len(dataset) == 2 * 4
     pairs = [dataset[index] for index in range(4)]
     for before, after in itertools.pairwise(pairs):
@@ -187,6 +189,29 @@ def test_appearance_changes_frames_and_nothing_else():
         assert np.array_equal(one.visible1, other.visible1)
         different += not np.array_equal(one.image1, other.image1)
     assert different >= 2
+
+
+def test_a_share_of_the_scenes_is_filmed_with_the_same_flow():
+    plain, film = small(length=12), small(length=12, filmed=0.5)
+    different = 0
+    for index in range(12):
+        one, other = plain[index], film[index]
+        assert np.array_equal(one.flow12, other.flow12)
+        assert np.array_equal(one.visible1, other.visible1)
+        different += not same(one, other)
+    assert 2 <= different <= 10
+
+
+def test_half_of_the_filmed_scenes_are_compressed():
+    dataset = Synthetic(length=40, size=(16, 16), filmed=1.0, texture_count=4)
+    dataset.__dict__["bank"] = textures()
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(synthetic, "compress", lambda frame, quality: (seen.append(quality), frame)[1])
+        for index in range(40):
+            dataset[index]
+    assert 2 * 10 <= len(seen) <= 2 * 30
+    assert 30 <= min(seen) < max(seen) < 95
 
 
 def test_it_travels_to_workers_without_its_textures():
