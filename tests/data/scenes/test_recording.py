@@ -53,7 +53,8 @@ def test_a_shorter_exposure_blurs_less():
 
 def test_compression_loses_more_at_a_lower_quality_and_keeps_colours():
     rng = np.random.default_rng(0)
-    frame = to_pixels(cv2.GaussianBlur(rng.normal(128, 300, (64, 80, 3)), (0, 0), 3) + [60, 0, -60])
+    noise = cv2.GaussianBlur(rng.normal(128, 300, (64, 80, 3)), (0, 0), 3)
+    frame = to_pixels(noise + np.array([60, 0, -60]))
     errors = []
     for quality in (90, 30):
         made = compress(frame, quality)
