@@ -5,8 +5,8 @@ import numpy as np
 
 from mdflow.data.scenes.scene import Layer, View, flow_to, view
 
-BLUR_STEP = 1.5  # pixels between the moments that make up an open shutter, at most for nearly all of the frame
-MOST_MOMENTS = 24  # so that what is blurred farther than 36 px shows steps
+BLUR_STEP = 2.0  # pixels between the moments that make up an open shutter, at most for nearly all of the frame
+MOST_MOMENTS = 16  # so that what is blurred farther than 32 px shows steps
 
 
 def open_shutter(layers: list[Layer], shown: View, shutter: float) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 BEND_ITERATIONS = 8  # a bend shrinks distances by at most MAX_BEND_SLOPE: 0.35**8 is far below 1e-3 px
 MAX_BEND_SLOPE = 0.35
 LEVELS = 6  # of a texture's pyramid
+SMALLEST = 8  # texels: what is smaller is not halved
 FINEST = 1.2  # texels a pixel at the first of them
 FAR = 1e4  # pixels from the frame's corner: a point there is about to pass the camera
 
@@ -28,6 +30,14 @@ class Layer:
     bend: np.ndarray | None = None
     sway: Callable[[float], float] = float
     endless: bool = False
+
+    @cached_property
+    def pyramid(self) -> list[np.ndarray]:
+        """The texture, then each time at half the size."""
+        levels = [self.texture]
+        while len(levels) < LEVELS and min(levels[-1].shape[:2]) >= SMALLEST:
+            levels.append(cv2.resize(levels[-1], None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA))
+        return levels
 
 
 @dataclass(frozen=True)
@@ -102,13 +112,11 @@ def sample_texture(layer: Layer, points: np.ndarray) -> np.ndarray:
     border = cv2.BORDER_REFLECT if layer.endless else cv2.BORDER_CONSTANT
     step = np.diff(points, axis=0, append=points[-2:-1] if len(points) > 1 else points)
     texels = np.einsum("hwc,hwc->hw", step, step)  # a pixel, squared
-    texture = layer.texture
-    result = cv2.remap(texture, points, None, cv2.INTER_LINEAR, borderMode=border)
-    for level in range(1, LEVELS):
+    result = cv2.remap(layer.texture, points, None, cv2.INTER_LINEAR, borderMode=border)
+    for level, texture in enumerate(layer.pyramid[1:], 1):
         coarse = texels >= (FINEST * 2 ** (level - 0.5)) ** 2
-        if min(texture.shape[:2]) < 8 or not coarse.any():
+        if not coarse.any():
             break
-        texture = cv2.resize(texture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         scale = np.float32(0.5**level)
         values = cv2.remap(texture, points * scale + (scale - 1) / 2, None, cv2.INTER_LINEAR, borderMode=border)
         cv2.copyTo(values, coarse.view(np.uint8), result)
