@@ -4,11 +4,9 @@ import torch
 from torch import Tensor
 
 from mdflow.config import ConfidenceConfig
-from mdflow.geometry import warp
-from mdflow.losses import census, inside_border
+from mdflow.losses import inside_border
 from mdflow.occlusion import visible_inside
-
-CENSUS_RADIUS = 3
+from mdflow.quality import CENSUS_RADIUS, unexplained
 
 
 @torch.no_grad()
@@ -24,7 +22,7 @@ def reliable_mask(image1: Tensor, image2: Tensor, flow12: Tensor, flow21: Tensor
         visible = visible_inside(flow12, flow21)
     if config.threshold is None and config.quantile is None and config.soft is None:
         return visible
-    distance = census(image1, warp(image2, flow12, padding="border"), CENSUS_RADIUS)
+    distance = unexplained(image1, image2, flow12)
     mask = visible
     if config.threshold is not None:
         mask = mask * (distance <= config.threshold)

@@ -11,6 +11,7 @@ from mdflow.errors import InputError
 from mdflow.kernels import HAS_TRITON
 from mdflow.kernels.banded_correlation import banded_correlation
 from mdflow.kernels.listed_correlation import has_listed_correlation, listed_correlation
+from mdflow.kernels.native import require_one_shape
 from mdflow.kernels.tiled_correlation import tiled_correlation
 
 Displacements = list[tuple[int, int]]
@@ -30,10 +31,11 @@ def local_correlation(
 ) -> Tensor:
     """Mean over channels of features1(x) · features2(x + d) for each displacement d, (B,K,H,W).
 
-    features are (B,C,H,W); features2 counts as zero outside. `displacements` are (dy, dx) within
-    `radius`; None means all (2·radius+1)² of them, row-major. The backend follows from the device, and an export
-    has one of its own, unless `backend` names one; all give the same values to rounding.
+    features are (B,C,H,W), InputError if they differ in shape; features2 counts as zero outside. `displacements` are
+    (dy, dx) within `radius`; None means all (2·radius+1)² of them, row-major. The backend follows from the device, and
+    an export has one of its own, unless `backend` names one; all give the same values to rounding.
     """
+    require_one_shape(features1, features2)
     displacements = displacements or square_displacements(radius)
     name = forced_backend or usual_backend(features1)
     with torch.autocast(features1.device.type, enabled=False):  # half precision cannot hold the sums
@@ -97,7 +99,8 @@ def backend(name: str) -> Iterator[None]:
 def plain_correlation(features1: Tensor, features2: Tensor, radius: int, displacements: Displacements) -> Tensor:
     """One shifted product a displacement: simple, exportable, and the yardstick of every other backend."""
     height, width = features1.shape[-2:]
-    padded = F.pad(features2, (radius,) * 4)
+    kind = torch.promote_types(features1.dtype, torch.float32)
+    features1, padded = features1.to(kind), F.pad(features2.to(kind), (radius,) * 4)
     rows = [radius + dy for dy, _ in displacements]
     columns = [radius + dx for _, dx in displacements]
     return torch.stack(

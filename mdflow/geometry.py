@@ -93,9 +93,10 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     factor = size[1] // width
     if tuple(size) == (height * factor, width * factor):
         return enlarge(flow * scale, factor)
+    shrinks = size[0] < height or size[1] < width
     # With two channels last in memory the interpolation takes four times as long.
     flow = (flow * scale).contiguous()
-    return F.interpolate(flow, size, mode="bilinear", align_corners=False, antialias=size[0] < height)
+    return F.interpolate(flow, size, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
 def bilinear_mix(factor: int, like: Tensor) -> Tensor:

@@ -102,8 +102,8 @@ def image_tensor(image: Image) -> Tensor:
     if not isinstance(image, Tensor) or image.dim() != 4 or image.shape[1] != 3:
         found = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
         raise InputError(f"Expected an (H,W,3) uint8 array or a (B,3,H,W) tensor, got {found}.")
-    if not image.shape[-2] or not image.shape[-1]:
-        raise InputError("Expected images with at least one pixel, got an empty one.")
+    if not image.numel():
+        raise InputError(f"Expected images with at least one pixel, got {tuple(image.shape)}.")
     if image.dtype == torch.uint8:
         return image.float().div_(255)
     if not image.is_floating_point() or image.amax() > 2:

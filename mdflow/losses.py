@@ -11,6 +11,7 @@ from mdflow.errors import InputError
 from mdflow.geometry import resize_flow
 from mdflow.kernels import HAS_TRITON
 from mdflow.kernels.census import CensusDistance
+from mdflow.kernels.native import require_one_shape
 from mdflow.system import ranks
 
 LUMA = (0.2989, 0.5870, 0.1140)
@@ -73,8 +74,9 @@ def census(image1: Tensor, image2: Tensor, radius: int = 3) -> Tensor:
 
     With g = gray·255: d = (g_nbr − g)/√(0.81 + (g_nbr − g)²), h = Σ Δd²/(0.1 + Δd²); at most 46.8 for
     7×7. Blind to a change of brightness (UnFlow, Meister et al., AAAI 2018; DDFlow). Within `radius` of
-    the border the window is incomplete: mask it out with `inside_border`.
+    the border the window is incomplete: mask it out with `inside_border`. InputError if the shapes differ.
     """
+    require_one_shape(image1, image2)
     gray1, gray2 = gray255(image1), gray255(image2)
     if gray1.is_cuda and HAS_TRITON:
         from mdflow.kernels.triton_census import census_distance  # not installed on every machine
@@ -145,13 +147,18 @@ def judged(target: Tensor, weight: Tensor, config: SupervisedConfig) -> Tensor:
 
 
 def output_weights(count: int, config: SupervisedConfig) -> Sequence[float]:
-    """What each of `count` flows counts: config.level_weights, InputError if they are not as many, or γ^(n−1−i)."""
+    """What each of `count` flows counts: config.level_weights, or γ^(n−1−i).
+
+    InputError if those are not as many, or all zero.
+    """
     factors = config.level_weights or sequence_weights(count, config.gamma)
     if len(factors) != count:
         raise InputError(
-            f"loss.level_weights has {len(factors)} weights and the network {count} flows; "
+            f"There are {len(factors)} level_weights and {count} flows of the network; "
             "give one for each, the coarsest first."
         )
+    if not any(factors):
+        raise InputError("All level_weights are 0, so there is nothing to learn from; give one flow a weight.")
     return factors
 
 

@@ -1,6 +1,7 @@
 """MDFlow's stage 1: a light network learns from raw video alone."""
 
 import copy
+from functools import partial
 from typing import Any
 
 import torch
@@ -91,7 +92,7 @@ def anchor_loss(known: Tensor, crops: Crops, flows: Tensor, visible: Pair) -> Te
 
 
 def label_loss(known: Tensor, seen: Tensor, flows: Tensor) -> Tensor:
-    """Mean distance, in pixels, from the start's flow where that is visible, both ways.
+    """Distance, in pixels, from the start's flow where that is visible, both ways; divided by all pixels.
 
     The teacher is the start itself, and the network learns to see in a crop what that sees in the whole frame by fine
     iterations. (Not in MDFlow, whose labels come from another network.)
@@ -113,7 +114,7 @@ def run(config: PretrainConfig, network: FlowNetwork, dataset: Dataset, held_out
     fit(
         learner=network,
         step=lambda batch, progress: pretrain_step(network, config, batch, progress, start),
-        stream=lambda start: batches(dataset, config, start, labels=False),
+        stream=partial(batches, dataset, config, labels=False),
         examine=Examiner(held_out, config.score_pairs),
         config=config,
         steps=config.steps,

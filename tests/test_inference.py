@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -88,6 +89,7 @@ def test_both_gives_masks_as_tensors_for_tensors():
         (noise(4, 4), noise(4, 4), r"\(H,W,3\) uint8 RGB array, got \(4, 4\)"),
         (noise(4, 4, 3) / 255, noise(4, 4, 3) / 255, "float64"),
         (noise(0, 4, 3), noise(0, 4, 3), "at least one pixel"),
+        (torch.zeros(0, 3, 4, 4), torch.zeros(0, 3, 4, 4), r"at least one pixel, got \(0, 3, 4, 4\)"),
         (torch.full((1, 3, 4, 4), 200.0), torch.zeros(1, 3, 4, 4), "divide by 255"),
         (torch.zeros(3, 4, 4), torch.zeros(3, 4, 4), r"got \(3, 4, 4\)"),
         ("a.png", "b.png", "got str"),
@@ -124,6 +126,21 @@ def test_compiling_without_a_compiler_says_so(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InputError, match="needs a C\\+\\+ compiler, and no-such-compiler is not installed"):
         Predictor(ColourIsFlow(), compile=True)
+
+
+def test_many_sizes_may_be_compiled(monkeypatch):
+    compiled_for = []
+
+    def backend(graph, _):
+        compiled_for.append(graph)
+        return graph
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    predict = Predictor(ColourIsFlow(), compile=True)
+    for width in range(1, 11):
+        image = noise(16, width * predict.network.stride, 3)
+        predict(image, image)
+    assert len(compiled_for) == 10
 
 
 def test_prediction_keeps_no_graph_and_uses_evaluation_mode():

@@ -273,8 +273,10 @@ def test_motion_longer_than_the_largest_is_not_judged(motion, judged):
 
 def test_level_weights_are_as_many_as_the_flows():
     flow = torch.zeros(1, 2, 8, 8)
-    with pytest.raises(InputError, match=r"loss\.level_weights has 1 weights and the network 2 flows"):
+    with pytest.raises(InputError, match=r"1 level_weights and 2 flows"):
         supervised_loss([flow, flow], flow, torch.ones(1, 1, 8, 8), SupervisedConfig(level_weights=[1]))
+    with pytest.raises(InputError, match="All level_weights are 0"):
+        supervised_loss([flow], flow, torch.ones(1, 1, 8, 8), SupervisedConfig(level_weights=[0]))
 
 
 def test_the_supervised_loss_looks_only_where_it_is_told_to():

@@ -11,8 +11,6 @@ from teachers import RELEASES, WEIGHTS, blueprint, untrained
 from teachers.release import Release
 
 SIZE = (448, 1024)
-# Whether DEQ-Flow stops early depends on the images; its most is counted.
-COUNTED_WITH = {name: {"tolerance": 0.0} for name in NETWORKS if name.startswith("deqflow")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,8 +68,7 @@ def deployment_of(name: str) -> str:
 
 def cost_line(name: str, size: tuple[int, int]) -> list[str]:
     """Name, millions of parameters, billions of multiply-adds, and stride of a network or release."""
-    network, options = blueprint(name)
-    cost = measure_cost(network, {**options, **COUNTED_WITH.get(network, {})}, size)
+    cost = measure_cost(*blueprint(name), size)
     if not cost.parameters:
         return [name, "-", "-", str(cost.stride)]
     return [name, f"{cost.parameters / 1e6:.2f} M", f"{cost.multiply_adds / 1e9:.1f} G", str(cost.stride)]

@@ -89,6 +89,8 @@ def run_calibration(arguments: argparse.Namespace) -> None:
     floats = choose_floats(moved, shares, arguments.floats, shuffled(network))
     print(listing(moved, shares, floats))
     integers = [name for name in moved if name not in floats]
+    if not integers:
+        raise InputError(f"--floats {arguments.floats} leaves no convolution in integers; allow less.")
     quantized = quantize(network, ranges, integers)
     save_network(arguments.out / STAGES["calibration"], quantized)
     flows = [Predictor(network)(sample.image1, sample.image2) for sample in samples]

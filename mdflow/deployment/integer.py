@@ -10,7 +10,6 @@ from mdflow.deployment.quantize import (
     IntegerConvolution,
     RoundedConvolution,
     convolutions,
-    weight_scales,
     with_float_convolutions,
 )
 from mdflow.deployment.shuffles import take_out_shuffles
@@ -88,7 +87,7 @@ class IntegerGraph:
         order: the channel that comes out in each place, where it is not the same.
         """
         before, after = layer.grids
-        scales = weight_scales(layer.weight).numpy()
+        scales = layer.scales.numpy()
         node.input[0] = self.digits(node.input[0], before, layer.fine.numpy())
         places, integers = slice(None), self.weight(name, layer)
         if order is not None:
@@ -113,7 +112,7 @@ class IntegerGraph:
         """
         floats = f"{name}.weight8_product"
         if floats not in self.made:
-            scales = self.constant(f"{name}.scales", weight_scales(layer.weight).numpy().reshape(-1, 1, 1, 1))
+            scales = self.constant(f"{name}.scales", layer.scales.numpy().reshape(-1, 1, 1, 1))
             self.add("Cast", [self.weight(name, layer)], f"{name}.weight8_cast", to=self.onnx.TensorProto.FLOAT)
             self.add("Mul", [f"{name}.weight8_cast", scales], floats)
         node.input[1] = floats
@@ -121,7 +120,7 @@ class IntegerGraph:
 
     def weight(self, name: str, layer: RoundedConvolution) -> str:
         """The name of a convolution's weight in 8 bits."""
-        steps = layer.stored_weight.detach().numpy() / weight_scales(layer.weight).numpy().reshape(-1, 1, 1, 1)
+        steps = layer.stored_weight.detach().numpy() / layer.scales.numpy().reshape(-1, 1, 1, 1)
         return self.constant(f"{name}.weight8", np.clip(np.rint(steps), -127, 127).astype(np.int8))
 
     def digits(self, tensor: str, grid: Grid, fine: np.ndarray) -> str:

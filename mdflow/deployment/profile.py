@@ -14,8 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from mdflow.correlation import backend
 from mdflow.fitting import Size
 from mdflow.kernels.native import without_kernels
-from mdflow.networks import create
+from mdflow.networks import create, options_of
 from mdflow.networks.network import FlowNetwork
+
+# What decides by the images what is computed, made to compute its most: RAFT's costs on demand, DEQ-Flow's early end.
+COUNTED = {"correlation": "all_pairs", "tolerance": 0.0}
 
 
 class Cost(NamedTuple):
@@ -27,18 +30,25 @@ class Cost(NamedTuple):
 
 
 def measure_cost(name: str, options: dict[str, object], size: Size) -> Cost:
-    """The cost of the network `name` with `options` on images of `size` (height, width).
+    """The cost of the network `name` with `options` on images of `size` (height, width), with the options COUNTED.
 
     Raises InputError for an unknown name or option, and for a size off the network's stride.
     """
     with FakeTensorMode():
-        network = create(name, **options).eval()
+        network = countable(name, options)
         parameters = sum(parameter.numel() for parameter in network.parameters())
         if not parameters:
             return Cost(0, 0, network.stride)
         images = torch.empty(2, 1, 3, *size)
         multiply_adds = count_multiply_adds(lambda: network(*images, last_only=True))
     return Cost(parameters, multiply_adds, network.stride)
+
+
+def countable(name: str, options: dict[str, object]) -> FlowNetwork:
+    """The network in evaluation mode, with those of the options COUNTED that it has."""
+    known = options_of(name)
+    most = {option: value for option, value in COUNTED.items() if option in known}
+    return create(name, **{**options, **most}).eval()
 
 
 def count_multiply_adds(compute: Callable[[], object]) -> int:
@@ -64,10 +74,10 @@ def block_costs(name: str, options: dict[str, object], size: Size) -> tuple[dict
     """Multiply-adds of each block, and the most bytes that activations take at one time, for one pair of images.
 
     A block is a child of the network; what the network computes outside of them is "elsewhere". The memory is that of
-    PyTorch without gradients, weights and images left out.
+    PyTorch without gradients, weights and images left out, RAFT's with the costs of all pairs.
     """
     with FakeTensorMode():
-        network = create(name, **options).eval()
+        network = countable(name, options)
         images = torch.empty(2, 1, 3, *size)
         memory = PeakMemory()
         with torch.no_grad(), memory:
@@ -83,7 +93,7 @@ def block_costs(name: str, options: dict[str, object], size: Size) -> tuple[dict
 def shares_of_modules(network: FlowNetwork, names: Iterable[str]) -> dict[str, float]:
     """The percent of all multiply-adds that each named module of the network computes, counted at a small size."""
     images = torch.zeros(2, 1, 3, *(2 * max(network.stride, 32),) * 2)
-    counts = count_by_module(lambda: network(*images))
+    counts = count_by_module(lambda: network(*images, last_only=True))
     everything = max(sum(counts.get("Global", {}).values()), 1)
     root = type(network).__name__
     return {name: 100 * sum(counts.get(f"{root}.{name}", {}).values()) / everything for name in names}

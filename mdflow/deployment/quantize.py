@@ -21,6 +21,7 @@ STEPS = 255  # between the least and the largest of 256 values
 DIGIT = 16  # of a second digit's steps make one of the first
 MIRRORED = 2  # channels, as many as a flow has, whose clipped part comes with the other sign
 STRETCH = 100  # times the stretch of an end is the logarithm of its factor: ends move in per cent as weights do in 1e-4
+LARGEST_BIAS = 2**30  # in steps of the input times those of the weight
 LANES = 4  # ONNX Runtime's fast kernel wants a multiple of so many input channels
 
 
@@ -90,6 +91,11 @@ class RoundedConvolution(nn.Conv2d):
         self.weight, self.bias = original.weight, original.bias
 
     @property
+    def scales(self) -> Tensor:
+        """The step of each output channel's grid, (outputs,)."""
+        return weight_scales(self.weight)
+
+    @property
     def stored_weight(self) -> Tensor:
         """The weight that is rounded."""
         return self.weight
@@ -97,7 +103,7 @@ class RoundedConvolution(nn.Conv2d):
     @property
     def rounded_weight(self) -> Tensor:
         """The stored weight on its grids, in float32."""
-        scales = weight_scales(self.weight)
+        scales = self.scales
         zeros = torch.zeros_like(scales, dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(self.stored_weight.float(), scales, zeros, 0, -127, 127)
 
@@ -138,6 +144,14 @@ class IntegerConvolution(RoundedConvolution):
         """Of the input and of the output."""
         before, after = self.ends
         return Grid.over(*before.tolist()), Grid.over(*after.tolist())
+
+    @property
+    def scales(self) -> Tensor:
+        """The step of each output channel's grid, (outputs,), at which the bias is a whole number of 32 bits."""
+        scales = weight_scales(self.weight)
+        if self.bias is None:
+            return scales
+        return scales.maximum(self.bias.detach().float().abs() / (LARGEST_BIAS * self.grids[0].scale))
 
     @property
     def stored_weight(self) -> Tensor:

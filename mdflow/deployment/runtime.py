@@ -100,8 +100,12 @@ def _planes(image: np.ndarray) -> np.ndarray:
 
 
 def _from_tensor(image: "Tensor") -> np.ndarray:
-    """A (1,3,H,W) tensor in [0,1] as the (H,W,3) uint8 array that it came from."""
-    return (image[0].permute(1, 2, 0) * 255).round().byte().cpu().numpy()
+    """A (1,3,H,W) tensor, uint8 or float in [0,1], as an (H,W,3) uint8 array."""
+    if image.dim() != 4 or len(image) != 1:
+        raise InputError(f"The file takes one pair at a time, so tensors (1,3,H,W); got {tuple(image.shape)}.")
+    if image.is_floating_point():
+        image = (255 * image).round().byte()
+    return image[0].permute(1, 2, 0).cpu().numpy()
 
 
 def _as_tensors(both: BothDirections) -> BothDirections:

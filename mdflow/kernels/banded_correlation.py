@@ -38,8 +38,11 @@ def banded_integer_correlation(
 
 
 def on_whole_steps(features: Tensor) -> Tensor:
-    """Features as whole numbers of steps, up to LARGEST on either side of 0; their gradient passes as if unrounded."""
-    found, size = features.detach(), step(features)
+    """Features as whole numbers of steps, up to LARGEST on either side of 0; their gradient passes as if unrounded.
+
+    Each item of a batch has a step of its own: a device sees one at a time.
+    """
+    found, size = features.detach(), torch.stack([step(one) for one in features]).view(-1, 1, 1, 1)
     return features + ((found / size).round() * size - found)
 
 

@@ -40,7 +40,7 @@ class CensusDistance(torch.autograd.Function):
     def forward(context, gray1: Tensor, gray2: Tensor, radius: int) -> Tensor:
         context.save_for_backward(gray1, gray2)
         context.radius = radius
-        if has_kernel(gray1):
+        if has_kernel(gray1, gray2):
             gray1, gray2 = gray1.contiguous(), gray2.contiguous()
             distance = torch.empty_like(gray1)
             call("census_distance", [gray1, gray2, distance], sizes_of(gray1, radius), SOFTNESS, TOLERANCE)
@@ -58,7 +58,7 @@ class CensusDistance(torch.autograd.Function):
     @once_differentiable
     def backward(context, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         gray1, gray2 = context.saved_tensors
-        if has_kernel(gray1):
+        if has_kernel(gray1, gray2):
             return *kernel_gradients(gray1, gray2, gradient, context.radius, context.needs_input_grad), None
         gradients = [torch.zeros_like(gray1) if needed else None for needed in context.needs_input_grad[:2]]
         for index in range(len(gray1)):
@@ -67,9 +67,9 @@ class CensusDistance(torch.autograd.Function):
         return gradients[0], gradients[1], None
 
 
-def has_kernel(gray: Tensor) -> bool:
-    """Whether images like this have one."""
-    return gray.device.type == "cpu" and gray.dtype == torch.float32 and panel() is not None
+def has_kernel(*grays: Tensor) -> bool:
+    """Whether images like these have one."""
+    return all(gray.device.type == "cpu" and gray.dtype == torch.float32 for gray in grays) and panel() is not None
 
 
 def sizes_of(gray: Tensor, radius: int) -> list[int]:

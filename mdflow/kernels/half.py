@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mdflow.errors import InputError
 from mdflow.kernels.kept import once
 from mdflow.kernels.native import call, channels_last
 
@@ -44,8 +45,14 @@ torch.library.define(
 def convolve_chain(x: Tensor, links: Sequence[Link]) -> Tensor:
     """The links one after the other, of x (B,I,H,W) in bfloat16; weights and biases are rounded as autocast would.
 
-    The result is bfloat16, its channels last in memory.
+    The result is bfloat16, its channels last in memory. InputError if a link takes other channels than come to it.
     """
+    channels = x.shape[1]
+    for link in links:
+        if link.weight.shape[1] * link.groups != channels:
+            wanted = link.weight.shape[1] * link.groups
+            raise InputError(f"The convolution takes {wanted} channels, got {channels}.")
+        channels = len(link.weight)
     biases = [link.weight.new_zeros(len(link.weight)) if link.bias is None else link.bias for link in links]
     numbers = [n for link in links for n in (link.groups, link.stride, *link.padding, link.parts)]
     weights, slopes = [link.weight for link in links], [link.slope for link in links]
@@ -79,7 +86,7 @@ def run_links(
         layers += [weight.shape[1] * groups, len(weight), groups, *weight.shape[2:], stride, *padding]
         held += [packed, padded, order]
     pointers = torch.tensor([0 if each is None else each.data_ptr() for each in held])
-    maps = [x, torch.tensor(layers), pointers, torch.tensor(slopes), y]
+    maps = [x, torch.tensor(layers), pointers, torch.tensor(slopes, dtype=torch.float32), y]
     call("convolve_chain", maps, [len(x), *x.shape[2:], len(weights)])
     return y
 

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -15,6 +16,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from mdflow.errors import InputError
 
 SOURCES = Path(__file__).with_name("cpp")
 FLAGS = {"AVX2": ["-mavx2", "-mfma"], "AVX512": ["-mavx512f", "-mfma"]}  # by what PyTorch finds of the processor
@@ -31,13 +34,13 @@ def native_library(folder: Path = SOURCES) -> ctypes.CDLL | None:
     """The library of a folder's .cpp files; None where there is no compiler, or no kernel for the processor.
 
     The first call on a machine compiles it, in some seconds, to ~/.cache/mdflow/native, with $CXX or g++. A compiler
-    that fails is a warning: what the kernels do is then left to PyTorch.
+    that fails, or that $CXX names and is not there, is a warning: what the kernels do is then left to PyTorch.
     """
-    compiler, flags = shutil.which(os.environ.get("CXX", "g++")), FLAGS.get(torch.backends.cpu.get_cpu_capability())
+    compiler, flags = compiler_command(), FLAGS.get(torch.backends.cpu.get_cpu_capability())
     if compiler is None or flags is None or platform.system() != "Linux":
         return None
     matrix = MATRIX_FLAGS if torch.cpu._init_amx() else []  # which asks the system for its tiles, too
-    command, files = [compiler, *OPTIONS, *flags, *matrix], sorted(folder.iterdir())
+    command, files = [*compiler, *OPTIONS, *flags, *matrix], sorted(folder.iterdir())
     key = hashlib.sha256(b"".join(file.read_bytes() for file in files) + " ".join(command).encode()).hexdigest()[:16]
     library = Path.home() / ".cache" / "mdflow" / "native" / f"{folder.name}-{key}.so"
     try:
@@ -48,6 +51,15 @@ def native_library(folder: Path = SOURCES) -> ctypes.CDLL | None:
         said = getattr(error, "stderr", None) or str(error)
         warnings.warn(f"{folder.name} could not be compiled, so PyTorch's slower way is taken: {said}", stacklevel=2)
         return None
+
+
+def compiler_command() -> list[str] | None:
+    """$CXX, which may have arguments of its own ("ccache g++"), or g++; None where there is no such program."""
+    words = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    program = shutil.which(words[0])
+    if program is None and "CXX" in os.environ:
+        warnings.warn(f"CXX={os.environ['CXX']} is no program, so PyTorch's slower way is taken.", stacklevel=2)
+    return program and [program, *words[1:]]
 
 
 def compile_library(command: list[str], sources: list[str], library: Path) -> None:
@@ -82,7 +94,7 @@ def panel() -> int | None:
     return known_panel if allowed else None
 
 
-def has_matrix_unit() -> bool:
+def has_matrix_kernels() -> bool:
     """Whether there are kernels for the matrix unit of this processor."""
     return panel() is not None and known_unit
 
@@ -90,7 +102,7 @@ def has_matrix_unit() -> bool:
 def asks_matrix_unit() -> bool:
     """Whether autocast is to bfloat16 and there are kernels for the matrix unit."""
     half = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") == torch.bfloat16
-    return half and has_matrix_unit()
+    return half and has_matrix_kernels()
 
 
 def runs_native(*maps: Tensor) -> bool:
@@ -105,6 +117,12 @@ def computes(*maps: Tensor) -> bool:
     if torch.is_grad_enabled() and any(each.requires_grad for each in maps):
         return False
     return runs_native(*maps) and len({each.dtype for each in maps}) == 1
+
+
+def require_one_shape(map1: Tensor, map2: Tensor) -> None:
+    """Raise InputError unless two maps have one shape, on which kernels rely: they would read beyond the smaller."""
+    if not torch.compiler.is_exporting() and map1.shape != map2.shape:
+        raise InputError(f"Both maps must have one shape, got {tuple(map1.shape)} and {tuple(map2.shape)}.")
 
 
 def are_half(*maps: Tensor) -> list[bool]:

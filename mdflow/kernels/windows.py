@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mdflow.errors import InputError
 from mdflow.kernels.native import PIECE, asks_matrix_unit, call, channels_last, panel
 
 WIDEST, TALLEST = 8, 7  # the largest radius, and that of the matrix unit's kernel
@@ -87,7 +88,12 @@ def windows(
     Bilinear values in windows around points (B,2,h,w), in pixels of the first level; each next one has half as many.
     Offsets down the columns first; zero outside. In float32, the channels last in memory. From what `pack` made of the
     features, if something: then the products are those of rounded features, but summed in float32 all the same.
+    InputError if the shapes do not go together.
     """
+    batch, channels, *sides = features1.shape
+    if points.shape != (batch, 2, *sides) or any(level.shape[:2] != (batch, channels) for level in levels):
+        shapes = [tuple(maps.shape) for maps in (features1, *levels, points)]
+        raise InputError(f"Expected features (B,C,h,w), levels (B,C,H,W) and points (B,2,h,w), got {shapes}.")
     levels = [level.float() for level in levels]
     return torch.ops.mdflow.windows.default(features1.float(), levels, list(packed), points, radius)
 

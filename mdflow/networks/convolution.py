@@ -30,12 +30,15 @@ class Convolution(nn.Conv2d):
 
 def has_gradient(layer: nn.Conv2d, x: Tensor) -> bool:
     """Whether the outputs will be differentiated."""
-    return torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad)
+    learn = layer.weight.requires_grad or (layer.bias is not None and layer.bias.requires_grad)
+    return torch.is_grad_enabled() and (x.requires_grad or learn)
 
 
 def takes_float(layer: nn.Module, x: Tensor) -> bool:
     """Whether a layer is a convolution that `winograd` can do with such maps."""
     if not isinstance(layer, Convolution) or torch.compiler.is_exporting() or x.device.type != "cpu":
+        return False
+    if x.dim() != 4 or x.shape[1] != layer.in_channels:  # PyTorch takes it, or says what is wrong
         return False
     if torch.is_autocast_enabled("cpu") or x.dtype != torch.float32 or layer.weight.dtype != torch.float32:
         return False
@@ -52,7 +55,7 @@ def takes_half(layer: nn.Module, x: Tensor) -> bool:
         return False
     plain = layer.padding_mode == "zeros" and layer.dilation == (1, 1) and layer.stride[0] == layer.stride[1]
     alone = layer.groups == 1 or layer.in_channels // layer.groups % DEPTH == 0
-    return plain and alone and asks_matrix_unit() and not has_gradient(layer, x)
+    return plain and alone and x.dim() == 4 and asks_matrix_unit() and not has_gradient(layer, x)
 
 
 def link(layer: Convolution, slope: float = 1.0, parts: int = 1) -> Link:

@@ -161,7 +161,8 @@ def implicit_gradient(function: Function, point: Tensor, solver: str, stop: Stop
 
         return solve(adjoint, torch.zeros_like(gradient), solver, stop).state
 
-    state.register_hook(solve_adjoint)
+    if state.requires_grad:
+        state.register_hook(solve_adjoint)
     return state
 
 

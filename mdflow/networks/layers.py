@@ -11,7 +11,7 @@ from mdflow.errors import InputError
 from mdflow.geometry import enlarge, warp
 from mdflow.kernels.cosines import cosines
 from mdflow.kernels.half import convolve_chain
-from mdflow.kernels.native import runs_native
+from mdflow.kernels.native import require_one_shape, runs_native
 from mdflow.networks.convolution import Convolution, link, takes_float, takes_half
 
 HALF = (torch.bfloat16, torch.float16)
@@ -149,8 +149,9 @@ def normalize_features(features1: Tensor, features2: Tensor) -> tuple[Tensor, Te
     So the mean over channels of their product is nearly a cosine: even of untrained features the best match is then
     the right one at most pixels, where by the statistics of whole maps (UFlow, Jonschkowski et al., ECCV 2020, section
     4.1) the brightest pixel wins, and a FastFlowNet from nothing leaves zero flow late (docs/networks.md). A pixel
-    that is far below the typical length, of a blank surface, stays short (FLAT).
+    that is far below the typical length, of a blank surface, stays short (FLAT). InputError if the shapes differ.
     """
+    require_one_shape(features1, features2)
     # The compiler makes as few passes of it, together with what lies around.
     if runs_native(features1, features2) and not torch.compiler.is_compiling():
         return cosines(features1, features2, FLAT)

@@ -20,6 +20,8 @@ class InstanceNorm(nn.Module):
     """nn.InstanceNorm2d, but a single image's channels stay last: its statistics are those of a batch of one."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-2:].numel() == 1:  # which PyTorch refuses: a single pixel is its own mean
+            return torch.zeros_like(x)
         if len(x) == 1:
             return F.batch_norm(x, None, None, training=True, eps=EPSILON)
         return F.instance_norm(x, eps=EPSILON)
@@ -34,7 +36,8 @@ class BatchNorm(nn.BatchNorm2d):
 
     def factors(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
         """The factors and shifts (1,C) of the channels; None where it learns, from the batch's own statistics."""
-        if self.training or (torch.is_grad_enabled() and self.weight.requires_grad):
+        learns = torch.is_grad_enabled() and (self.weight.requires_grad or self.bias.requires_grad)
+        if self.training or learns or self.weight.dtype != torch.float32:
             return None
         scale = self.weight * (self.running_var + self.eps).rsqrt()
         return scale[None], (self.bias - self.running_mean * scale)[None]

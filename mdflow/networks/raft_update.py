@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mdflow.kernels.gates import unit_gates, unit_state
 from mdflow.kernels.native import computes
-from mdflow.networks.convolution import Convolution
+from mdflow.networks.convolution import Convolution, has_gradient
 from mdflow.networks.layers import Head, chained, joined
 from mdflow.networks.raft_aggregation import MotionAggregation
 
@@ -56,7 +56,7 @@ class ConvGRU(nn.Module):
     def forward(self, hidden: Tensor, inputs: Tensor, share: Tensor) -> Tensor:
         """The next hidden state; `share` is self.context of the context features."""
         channels, gates = hidden.shape[1], self.gates(joined(hidden, inputs))
-        if computes(gates, share, inputs) and computes(hidden):
+        if computes(gates, share, inputs) and computes(hidden) and not has_gradient(self.candidate, hidden):
             update, joint = unit_gates(gates, share, hidden, inputs)
             return unit_state(self.candidate(joint), share, update, hidden)
         gates = torch.sigmoid(gates + share[:, : 2 * channels])

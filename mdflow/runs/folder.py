@@ -218,11 +218,12 @@ def begun(path: Path) -> bool:
 def differences(record: Path, config: RunConfig) -> str:
     """Which settings differ from the recorded ones, "" if none do; the first few.
 
-    A setting that the record does not know, because it is newer than the run, counts as its default.
+    A setting that the record does not know, because it is newer than the run, counts as its default. Where the folder
+    lies does not matter: it may have been moved.
     """
     before = flat(yaml.safe_load(dump(type(config)()))) | flat(read_yaml(record))
     now = flat(yaml.safe_load(dump(config)))
-    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    changed = [key for key in {**before, **now} if key != "out" and before.get(key) != now.get(key)]
     shown = [f"{key} {before.get(key)} -> {now.get(key)}" for key in changed[:3]]
     return ", ".join(shown + ([f"and {len(changed) - 3} more"] if len(changed) > 3 else []))
 

@@ -21,12 +21,18 @@ def maps(height, width, channels=5):
 
 
 def test_rounded_features_are_whole_steps_of_which_the_largest_is_127():
-    features = torch.tensor([-1.27, 0.0, 0.004, 0.006, 1.0], requires_grad=True)
+    features = torch.tensor([-1.27, 0.0, 0.004, 0.006, 1.0]).view(1, 1, 1, 5).requires_grad_()
     rounded = on_whole_steps(features)
-    assert torch.allclose(rounded, torch.tensor([-1.27, 0.0, 0.0, 0.01, 1.0]), atol=1e-6)
+    assert torch.allclose(rounded.flatten(), torch.tensor([-1.27, 0.0, 0.0, 0.01, 1.0]), atol=1e-6)
     rounded.sum().backward()
-    assert torch.equal(features.grad, torch.ones(5))
-    assert torch.equal(on_whole_steps(torch.zeros(3)), torch.zeros(3))
+    assert torch.equal(features.grad, torch.ones(1, 1, 1, 5))
+    assert not on_whole_steps(torch.zeros(1, 1, 1, 3)).any()
+
+
+def test_the_steps_of_an_item_are_not_those_of_its_neighbours():
+    one, two = maps(9, 20)
+    both = torch.cat([one, 20 * two])
+    assert torch.equal(on_whole_steps(both)[:1], on_whole_steps(one))
 
 
 def test_the_costs_of_rounded_features_are_near_those_of_features():

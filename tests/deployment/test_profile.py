@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mdflow.correlation import local_correlation
-from mdflow.deployment.profile import count_multiply_adds, measure_cost, shares_of_modules
+from mdflow.deployment.profile import block_costs, count_multiply_adds, measure_cost, shares_of_modules
 from mdflow.errors import InputError
 from mdflow.networks import create
 
@@ -54,3 +54,19 @@ def test_a_network_without_parameters_costs_nothing_that_is_counted():
 def test_a_size_off_the_stride_is_refused():
     with pytest.raises(InputError, match="multiples of 64"):
         measure_cost("fastflownet", {}, (60, 64))
+
+
+@pytest.mark.parametrize(("name", "options"), [("raft_small", {"iterations": 2}), ("deqflow", {"iterations": 2})])
+def test_what_depends_on_images_is_counted_at_its_most(name, options):
+    cost = measure_cost(name, options, (256, 2048))  # so large that RAFT's costs would be on demand
+    blocks, _ = block_costs(name, options, (256, 2048))
+    assert sum(blocks.values()) == cost.multiply_adds > 0
+
+
+def test_shares_are_those_of_the_last_flow_alone():
+    names = ["upsampling.weights.0", "upsampling.weights.2"]
+    few, many = (
+        sum(shares_of_modules(create("raft_small", upsampling="convex", iterations=count), names).values())
+        for count in (1, 8)
+    )
+    assert many < 0.5 * few

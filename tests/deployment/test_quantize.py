@@ -304,3 +304,15 @@ def test_a_stage_that_is_there_is_replaced_only_if_asked_for(tmp_path, capsys):
     command = ["quantize", "--network", "fastflownet", "--stage", "calibration", "-o", str(tmp_path), "--resume"]
     assert main(command) == 2
     assert "use --overwrite" in capsys.readouterr().err
+
+
+def test_a_bias_far_above_its_weights_stays_within_32_bits():
+    original = nn.Conv2d(4, 2, 3)
+    with torch.no_grad():
+        original.weight.mul_(torch.tensor([0.0, 1e-7]).view(2, 1, 1, 1))
+        original.bias.copy_(torch.tensor([0.5, 0.2]))
+    layer = IntegerConvolution(original)
+    steps = original.bias.double() / (layer.scales.double() * layer.grids[0].scale)
+    assert 2**29 < steps.abs().max() < 2**31
+    usual = nn.Conv2d(4, 2, 3)
+    assert torch.equal(IntegerConvolution(usual).scales, weight_scales(usual.weight))

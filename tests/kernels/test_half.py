@@ -3,12 +3,12 @@ import torch
 import torch.nn.functional as F
 
 from mdflow.kernels.half import Link, convolve_chain
-from mdflow.kernels.native import has_matrix_unit, native_library, without_kernels
+from mdflow.kernels.native import has_matrix_kernels, native_library, without_kernels
 from mdflow.networks import create
 from mdflow.networks.convolution import Convolution, takes_half
 
 needs_kernels = pytest.mark.skipif(native_library() is None, reason="needs a compiler and AVX2")
-needs_unit = pytest.mark.skipif(not has_matrix_unit(), reason="needs a processor with a matrix unit")
+needs_unit = pytest.mark.skipif(not has_matrix_kernels(), reason="needs a processor with a matrix unit")
 
 # Inputs, outputs, kernel, stride, padding, groups, slope, parts of the shuffle.
 SINGLE = {

@@ -140,7 +140,7 @@ def test_only_half_precision_has_the_matrix_unit():
     features1, levels, _ = rounded_maps(32, (12, 14))
     assert pack(features1, levels, 3) == []
     with torch.autocast("cpu", torch.bfloat16):
-        assert bool(pack(features1, levels, 3)) == native.has_matrix_unit()
+        assert bool(pack(features1, levels, 3)) == native.has_matrix_kernels()
         assert pack(features1, levels, TALLEST + 1) == []
 
 

@@ -135,3 +135,8 @@ def test_a_pair_of_complex_eigenvalues_has_a_size():
     turn = torch.tensor([[0.0, 0.9], [-0.9, 0.0]], dtype=torch.float64)
     radius = spectral_radius(lambda x: x @ turn, torch.zeros(1, 2, dtype=torch.float64))
     torch.testing.assert_close(radius, torch.tensor([0.9], dtype=torch.float64))
+
+
+def test_the_implicit_gradient_of_what_does_not_learn_is_none():
+    point = implicit_gradient(contraction(), torch.zeros(2, 12, dtype=torch.float64), "anderson", Stop(5, 1e-3))
+    assert not point.requires_grad

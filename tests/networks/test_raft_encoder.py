@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from mdflow.kernels.native import without_kernels
-from mdflow.networks.raft_encoder import BottleneckBlock, ResidualBlock, ResidualEncoder
+from mdflow.networks.raft_encoder import BottleneckBlock, InstanceNorm, ResidualBlock, ResidualEncoder
 
 BLOCKS = {"residual": ResidualBlock, "bottleneck": BottleneckBlock}
 
@@ -56,3 +56,21 @@ def test_batch_norm_learns_its_statistics_without_a_gradient_too():
     with torch.no_grad():
         made(torch.rand(2, 3, 32, 32))
     assert not made.norm1.running_mean.equal(before)
+
+
+def test_biases_of_a_batch_norm_learn_alone():
+    made = encoder("batch").eval()
+    for name, parameter in made.named_parameters():
+        parameter.requires_grad_("norm" in name and name.endswith("bias"))
+    made(torch.rand(1, 3, 32, 32)).square().sum().backward()
+    assert made.norm1.bias.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_single_pixel_is_its_own_mean(count):
+    made = encoder("instance").eval()
+    with torch.no_grad():
+        with without_kernels():
+            plain = made(torch.rand(count, 3, 8, 8))
+        assert plain.isfinite().all()
+        assert not InstanceNorm()(torch.rand(count, 4, 1, 1)).any()

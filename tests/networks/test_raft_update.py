@@ -40,3 +40,11 @@ def test_gradient_reaches_state_inputs_and_context():
     given = [each.detach().requires_grad_() for each in (hidden, inputs, share)]
     unit(*given).sum().backward()
     assert all(each.grad.abs().sum() > 0 for each in given)
+
+
+def test_the_candidate_can_learn_alone():
+    unit, hidden, inputs, share = unit_and_maps()
+    unit.requires_grad_(False)
+    unit.candidate.requires_grad_(True)
+    unit(*(each.detach() for each in (hidden, inputs, share))).sum().backward()
+    assert unit.candidate.weight.grad.abs().sum() > 0

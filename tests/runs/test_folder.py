@@ -41,6 +41,12 @@ def test_only_the_same_settings_go_on(tmp_path):
         open_run(config(tmp_path, steps=6), resume=True)
 
 
+def test_a_run_that_was_moved_goes_on(tmp_path):
+    open_run(config(tmp_path / "before", steps=5)).save({"step": 1})
+    (tmp_path / "before").rename(tmp_path / "after")
+    assert open_run(config(tmp_path / "after", steps=5), resume=True).restore()["step"] == 1
+
+
 def test_a_start_that_failed_at_once_is_no_run(tmp_path):
     first, second = create("lightflow", width=0.125), create("lightflow", width=0.125)
     open_run(config(tmp_path, steps=5)).keep_start(network=first)

@@ -142,7 +142,7 @@ class Chain {
 extern "C" int has_matrix_unit() { return HAS_MATRIX_UNIT; }
 
 // images (batch, height, width, inputs) to results (batch, ..., outputs) by `count` links: NUMBERS numbers of each, a
-// slope, and three pointers, to weights as mdflow/kernels/half.py packs them, the bias with LANES more numbers, and which
+// slope, and three pointers, to weights as mdflow/kernels/half.py packs them, the bias with SIDE more numbers, and which
 // of the convolution's channels is each of the outputs, or none for all as they are. With several groups, each has a
 // multiple of DEPTH inputs.
 extern "C" void convolve_chain(const Half *images, const long *numbers, const void *const *pointers, const float *slopes,

@@ -111,6 +111,7 @@ static void sum_gradients(const Shape &shape, const float *x, const float *gradi
     float *gradients = room(kept_gradients, planes * gradient_plane);
     const Floats nothing(std::max(inputs, outputs));
     float *sums = room(kept_sums, planes * lines * width);
+    if (!tiles.count) std::fill_n(sums, planes * lines * width, 0.0f);
 #pragma omp parallel num_threads(threads)
     {
         for (long start = 0; start < tiles.count; start += block) {

@@ -138,6 +138,7 @@ extern "C" void window_gradients(const float *features1, const float *features2,
                                  long width, long height2, long width2, long channels, long radius, long total,
                                  float step, int threads)
 {
+    if (!batch) return;
     const Sizes sizes{batch, height, width, height2, width2, channels};
     const long plane = height * width, pieces = channels / PIECE, parts = std::min(pieces, (threads + batch - 1) / batch);
 #pragma omp parallel for schedule(static) collapse(2) num_threads(threads)
