@@ -8,6 +8,10 @@ if TYPE_CHECKING:
 __all__ = ["Predictor", "__version__"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> object:
     # `import mdflow` alone answers at once: torch is loaded with the first name that needs it.
     if name == "Predictor":

@@ -33,7 +33,7 @@ def local_correlation(
 
     features are (B,C,H,W), InputError if they differ in shape; features2 counts as zero outside. `displacements` are
     (dy, dx) within `radius`; None means all (2·radius+1)² of them, row-major. The backend follows from the device, and
-    an export has one of its own, unless `backend` names one; all give the same values to rounding.
+    an export has one of its own, but for calls within `backend(name)`; all give the same values to rounding.
     """
     require_one_shape(features1, features2)
     displacements = displacements or square_displacements(radius)

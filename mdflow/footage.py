@@ -59,7 +59,9 @@ class Footage:
         except InputError as error:
             self.unreadable.append(str(error))
             if len(self.unreadable) > LARGEST_UNREADABLE_SHARE * len(self.names):
-                raise InputError(" ".join(self.unreadable)) from error
+                raise InputError(
+                    f"More than a tenth of the frames cannot be read. {' '.join(self.unreadable)}"
+                ) from error
             return None
 
     def _check_sizes(self, number: int, frame1: np.ndarray, frame2: np.ndarray) -> None:
@@ -77,7 +79,7 @@ def open_footage(inputs: Sequence[str | Path]) -> Footage:
     paths = [Path(path) for path in inputs]
     missing = [str(path) for path in paths if not path.exists()]
     if missing:
-        raise InputError(f"{', '.join(missing)} does not exist; give two images, a folder of frames or a video.")
+        raise InputError(f"There is no {', '.join(missing)}; give two images, a folder of frames or a video.")
     if len(paths) == 1 and paths[0].is_file() and paths[0].suffix.lower() not in IMAGE_SUFFIXES:
         footage = _open_video(paths[0])
     else:
@@ -86,6 +88,8 @@ def open_footage(inputs: Sequence[str | Path]) -> Footage:
     folders = [] if footage.names else list_folders(paths[0])
     if folders:
         raise InputError(f"{paths[0]} holds folders and no frame of its own; give one of them, such as {folders[0]}.")
+    if not footage.names and (others := [path for path in sorted(paths[0].iterdir()) if path.is_file()]):
+        raise InputError(f"{paths[0]} holds no images; if its files are videos, give one of them, such as {others[0]}.")
     if len(footage.names) < 2:
         raise InputError(
             f"{paths[0]} holds {len(footage.names)} frame(s); give two images, a folder of frames or a video."
@@ -96,11 +100,9 @@ def open_footage(inputs: Sequence[str | Path]) -> Footage:
 def _open_images(source: str, paths: Sequence[Path]) -> Footage:
     strange = [str(path) for path in paths if path.suffix.lower() not in IMAGE_SUFFIXES]
     if strange:
-        raise InputError(
-            f"{', '.join(strange)} is no image; several inputs must be images ({', '.join(IMAGE_SUFFIXES)})."
-        )
+        raise InputError(f"Several inputs must be images ({', '.join(IMAGE_SUFFIXES)}), got {', '.join(strange)}.")
     names = [path.stem for path in paths]
-    twice = [name for name, count in Counter(names).items() if count > 1]
+    twice = [name for name, count in Counter(names[:-1]).items() if count > 1]  # a pair is named after its first
     if twice:
         raise InputError(
             f"Several of the images are named {', '.join(twice[:5])}; results are named after them, so rename them."

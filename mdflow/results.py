@@ -11,6 +11,7 @@ import av
 import numpy as np
 
 from mdflow.data.io import write_flow, write_image
+from mdflow.data.pixels import remove_half
 from mdflow.directions import BothDirections
 from mdflow.errors import InputError
 from mdflow.visualize import flow_to_colour, occlusion_image, panel, typical_speed
@@ -91,6 +92,7 @@ class VideoFile:
         try:
             yield
         except OSError as error:
+            remove_half(self.path)
             raise InputError(f"{self.path} cannot be written: {error.strerror}.") from error
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mdflow.config import OptimiserConfig, RunConfig
 from mdflow.data.batches import Batch
@@ -43,7 +44,7 @@ def fit(
 
     stream(start) gives the batches from a step on. A checkpoint of the same stage in the folder is resumed:
     with the same config it ends with the same weights as a run that was never stopped.
-    A step whose loss or gradient is not finite changes nothing; many in a row raise InputError. SIGTERM
+    A step whose loss or gradient is not finite changes nothing; many in a row raise InputError. SIGTERM or Ctrl+C
     saves after the step at hand and raises mdflow.system.stopping.Stopped.
     """
     device = pick_device(config.device)
@@ -54,8 +55,8 @@ def fit(
     start = state.resume()
     learner.train()
     batches = stream(start)
-    bar = tqdm(total=steps, initial=start, desc=stage, mininterval=1, disable=not folder.writes)
-    with stop_signal() as asked_to_stop, same_bits(config.deterministic), bar:
+    bar = tqdm(total=steps, initial=start, desc=stage, disable=not folder.writes)
+    with stop_signal() as asked_to_stop, same_bits(config.deterministic), bar, logging_redirect_tqdm():
         for number in range(start, steps):
             batch = to_device(next(batches), device)  # before the seed: a loader that starts draws a number
             torch.manual_seed(config.seed * 1_000_003 + number)
@@ -106,7 +107,7 @@ def total(terms: dict[str, Tensor]) -> Tensor:
 def report(bar: tqdm, folder: RunFolder, stage: str, number: int, terms: dict[str, Tensor]) -> None:
     """The terms of a step to the log, their sum to the progress bar."""
     figures = {name: float(ranks.mean(value.detach())) for name, value in terms.items()}
-    bar.set_postfix(loss=f"{sum(figures.values()):.3f}")
+    bar.set_postfix(loss=f"{sum(figures.values()):.3f}", refresh=False)
     folder.log(stage, number, figures)
 
 

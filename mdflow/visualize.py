@@ -85,7 +85,7 @@ def panel(rows: Sequence[Sequence[np.ndarray]], labels: Sequence[Sequence[str]] 
         raise InputError("A panel needs at least one row with one picture.")
     height, width = rows[0][0].shape[:2]
     columns = max(len(row) for row in rows)
-    caption = max(SMALLEST_CAPTION, height // 25) if any(text for row in labels for text in row) else 0
+    caption = max(SMALLEST_CAPTION, height // 25, width // 40) if any(text for row in labels for text in row) else 0
     canvas = np.full((len(rows) * (height + caption + GAP) - GAP, columns * (width + GAP) - GAP, 3), 255, np.uint8)
     for i, row in enumerate(rows):
         for j, picture in enumerate(row):
@@ -111,7 +111,9 @@ def _write(strip: np.ndarray, text: str) -> None:
     # The built-in font has no accents or Greek: a caption is plain ASCII. Drawn on a copy, since a slice of
     # the canvas is not contiguous.
     drawn = np.ascontiguousarray(strip)
-    height = strip.shape[0]
-    place = (2, round(0.7 * height))
-    cv2.putText(drawn, text, place, cv2.FONT_HERSHEY_SIMPLEX, height / 42, (0, 0, 0), 1, cv2.LINE_AA)
+    height, width = strip.shape[:2]
+    place, font, scale = (2, round(0.7 * height)), cv2.FONT_HERSHEY_SIMPLEX, height / 42
+    (taken, _), _ = cv2.getTextSize(text, font, scale, 1)
+    scale *= min(1, (width - 4) / max(taken, 1))
+    cv2.putText(drawn, text, place, font, scale, (0, 0, 0), max(1, round(scale)), cv2.LINE_AA)
     strip[:] = drawn

@@ -29,7 +29,7 @@ ROWS = [
     # Inputs of predict
     (
         f"{PREDICT} missing.png a.png -o out",
-        r"missing\.png does not exist; give two images, a folder .* video",
+        r"There is no .*missing\.png; give two images, a folder .* video",
     ),
     (f"{PREDICT} empty -o out", r"empty holds 0 frame\(s\); give two images, a folder"),
     (f"{PREDICT} fine -o out", r"fine holds folders and no frame of its own; give one of them, such as fine/data"),
@@ -40,14 +40,14 @@ ROWS = [
     (f"{PREDICT} truncated.png a.png -o out", r"truncated\.png cannot be read as an image: it is truncated"),
     (f"{PREDICT} absurd.png a.png -o out", r"absurd\.png cannot be read .* claims an image of 60000x60000"),
     (f"{PREDICT} mixed -o out", r"'1' and '2' of mixed differ in size \(8x6 and 9x6\)"),
-    (f"{PREDICT} notes.txt a.png -o out", r"notes\.txt is no image; several inputs must be images"),
+    (f"{PREDICT} notes.txt a.png -o out", r"Several inputs must be images .* got .*notes\.txt"),
     # Outputs of predict
     (f"{PREDICT} a.png b.png -o full", r"'full' is not empty; use --overwrite"),
     (f"{PREDICT} a.png b.png -o notes.txt", r"'notes\.txt' is a file; give a folder"),
     (f"{PREDICT} a.png b.png -o flow.flo", r"'flow\.flo' looks like a file; give a folder"),
     (f"{PREDICT} a.png b.png -o notes.txt/out", r"folder 'notes\.txt/out' cannot be made: Not a directory"),
     (f"{PREDICT} a.png b.png -o blocked --overwrite", r"folder 'blocked/flow' cannot be made: File exists"),
-    (f"{PREDICT} a.png mixed/1.png a.png -o out", r"Several of the images are named a; .* rename them"),
+    (f"{PREDICT} a.png a.png mixed/1.png -o out", r"Several of the images are named a; .* rename them"),
     # Networks and how they are used
     ("predict --network fastflow a.png b.png -o out", r"Unknown network 'fastflow'; choose from fastflownet"),
     (f"{FASTFLOWNET} missing.pth a.png b.png -o out", r"'missing\.pth' do not exist; expected a .* file"),
@@ -301,5 +301,5 @@ def test_bad_input_gives_one_sentence_and_changes_nothing(folder, monkeypatch, c
 
 def test_debug_shows_the_traceback(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    with pytest.raises(ValueError, match=r"missing\.png does not exist"):
+    with pytest.raises(ValueError, match=r"There is no missing\.png"):
         main(f"{PREDICT} missing.png a.png -o out --debug".split())

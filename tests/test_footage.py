@@ -67,3 +67,16 @@ def test_a_long_video_leaves_no_frames_behind(tmp_path):
     footage = open_footage([tmp_path / "clip.mp4"])
     assert len(list(footage.pairs())) == 19
     assert len(footage.frames.frames) <= 2
+
+
+def test_a_pair_is_named_after_its_first_frame_alone(tmp_path):
+    for side in ("left", "right"):
+        (tmp_path / side).mkdir()
+        write_image(tmp_path / side / "1.png", np.zeros((4, 5, 3), np.uint8))
+    assert open_footage([tmp_path / "left/1.png", tmp_path / "right/1.png"]).names == ["1", "1"]
+
+
+def test_a_folder_of_videos_is_told_to_give_one(tmp_path):
+    (tmp_path / "clip.mp4").touch()
+    with pytest.raises(InputError, match=r"holds no images; .* give one of them, such as .*clip\.mp4"):
+        open_footage([tmp_path])

@@ -1,9 +1,14 @@
+import errno
+import os
+from pathlib import Path
+
 import av
 import numpy as np
 import pytest
 
-from mdflow.data.io import read_flow, read_image
+from mdflow.data.io import read_flow, read_image, write_flow
 from mdflow.directions import BothDirections
+from mdflow.errors import InputError
 from mdflow.results import Results, VideoFile
 
 FLOW = np.full((21, 31, 2), (3, 0), np.float32)
@@ -73,3 +78,15 @@ def test_the_colour_scale_fades_slowly_and_spares_still_scenes(tmp_path):
 
 def test_a_video_without_frames_closes(tmp_path):
     VideoFile(tmp_path / "empty.mp4", 25).close()
+
+
+def test_what_cannot_be_written_to_its_end_does_not_stay(tmp_path, monkeypatch):
+    def half(path, data):
+        with path.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(InputError, match="No space left"):
+        write_flow(tmp_path / "one.flo", np.zeros((4, 5, 2), np.float32))
+    assert not list(tmp_path.iterdir())

@@ -85,3 +85,11 @@ def test_panel_writes_labels_above_the_pictures():
 def test_panel_without_pictures_is_refused():
     with pytest.raises(InputError, match="at least one"):
         panel([])
+
+
+@pytest.mark.parametrize("width", [40, 96, 1200])
+def test_a_caption_fits_above_its_picture(width):
+    text = "flow 1 to 2, full colour 12.5 px"
+    drawn = panel([[np.full((100, width, 3), 255, np.uint8)]], [[text]])
+    caption = (drawn[: len(drawn) - 100] < 128).any((0, 2)).nonzero()[0]
+    assert 0.3 * min(width, 400) < caption[-1] < width - 1

@@ -49,15 +49,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     verb = choose_verb(arguments)
     wait_asleep()
-    # A verb's module is imported only when it is used: `mdflow --help` answers without loading torch.
-    module = importlib.import_module(f"mdflow.commands.{verb}")
-    verb_parser = Parser(prog=f"mdflow {verb}", description=module.__doc__)
-    module.add_arguments(verb_parser)
-    verb_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parsed = verb_parser.parse_args(arguments[1:])
-    keep_pages()
-    keep_objects()
+    seldom_bars()
     try:
+        # A verb's module is imported only when it is used: `mdflow --help` answers without loading torch.
+        module = importlib.import_module(f"mdflow.commands.{verb}")
+        verb_parser = Parser(prog=f"mdflow {verb}", description=module.__doc__)
+        module.add_arguments(verb_parser)
+        verb_parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        parsed = verb_parser.parse_args(arguments[1:])
+        keep_pages()
+        keep_objects()
         module.run(parsed)
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`); what is left in the buffer must not fail once more.
@@ -77,6 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nmdflow {verb}: interrupted.", file=sys.stderr)
         return INTERRUPTED
     return 0
+
+
+def seldom_bars() -> None:
+    """Let progress bars that go to a file write a line each half a minute, not ten a second."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_MININTERVAL", "30")  # read when tqdm is imported
 
 
 def choose_verb(arguments: list[str]) -> str:

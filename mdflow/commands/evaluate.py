@@ -212,31 +212,31 @@ def report(measured: list[Measured], per_pair: bool) -> str:
     """The protocol and the tables."""
     heads = ("set", "data", "network")
     rows = [(one.labels, figures_of(one.results)) for one in measured]
-    tables = [
-        figure_table(heads, rows, ERRORS),
-        figure_table(heads, rows, REGIONS),
-        figure_table(heads, rows, LABEL_FREE),
-    ]
+    labelled, label_free = figure_table(heads, rows, ERRORS), figure_table(heads, rows, LABEL_FREE)
+    tables = [labelled, figure_table(heads, rows, REGIONS), label_free]
     if per_pair:
         pairs = [((*one.labels, pair.name), figures_of([pair])) for one in measured for pair in one.results]
         tables += [figure_table((*heads, "pair"), pairs, columns[1:]) for columns in (ERRORS, LABEL_FREE)]
-    return "\n\n".join([protocol(measured), *filter(None, tables)])
+    return "\n\n".join([protocol(measured, bool(labelled), bool(label_free)), *filter(None, tables)])
 
 
-def protocol(measured: list[Measured]) -> str:
-    """How the figures were taken, in words."""
+def protocol(measured: list[Measured], labelled: bool, label_free: bool) -> str:
+    """How the figures that there are were taken, in words."""
     sets_by_fit: dict[str, list[str]] = {}
     for one in measured:
         sets_by_fit.setdefault(one.fit, []).append(one.set_name)
     fits = "; ".join(f"{fit}: {', '.join(dict.fromkeys(names))}" for fit, names in sets_by_fit.items())
-    return (
-        f"How frames meet the stride (docs/evaluation.md): {fits}.\n"
-        f"{HOW_AVERAGED}\n"
-        "Only pixels with known flow count. KITTI: EPE and Fl-all are over flow_occ, matched/noc over "
-        "flow_noc. A number in brackets: of so many pairs only.\n"
-        "Without labels: score and census are census distances, consistency |forward + backward flow|; less is "
-        "better."
-    )
+    lines = [f"How frames meet the stride (docs/evaluation.md): {fits}."]
+    if labelled:
+        lines += [HOW_AVERAGED, "Only pixels with known flow count. A number in brackets: of so many pairs only."]
+    if labelled and any(one.set_name.startswith("kitti") for one in measured):
+        lines.append("KITTI: EPE and Fl-all are over flow_occ, matched/noc over flow_noc.")
+    if label_free:
+        lines.append(
+            "Without labels: score and census are census distances, consistency |forward + backward flow|; less is "
+            "better."
+        )
+    return "\n".join(lines)
 
 
 def as_json(measured: list[Measured], per_pair: bool) -> dict[str, object]:

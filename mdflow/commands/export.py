@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise InputError(f"'{arguments.out}' is no name of an ONNX file; give one that ends in .onnx.")
     size = tuple(arguments.size)
     samples = images_of(arguments.data, size, arguments.dynamic)
+    print(f"Exporting {name}, which takes a minute or some.", flush=True)
     to_model = to_integer_onnx if arguments.int8 else to_onnx
     write_model(to_model(network, size, arguments.dynamic, arguments.images), arguments.out)
     difference = compare(network, arguments.out, samples)

@@ -2,10 +2,11 @@
 
 import argparse
 
+from mdflow.checkpoint import read_network
 from mdflow.commands.training import parse_size
 from mdflow.deployment.profile import measure_cost
 from mdflow.errors import InputError
-from mdflow.networks import NETWORKS
+from mdflow.networks import NETWORKS, options_of
 from mdflow.reports.tables import text_table
 from teachers import RELEASES, WEIGHTS, blueprint, untrained
 from teachers.release import Release
@@ -45,8 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
         lines = [checkpoint_line(name, release) for name, release in released.items()]
         heading = ["checkpoint", "published error (EPE in px)", "licence", "from"]
         print("\n" + text_table(heading, lines, left=len(heading)))
-    shipped = [name for name in names if (WEIGHTS / f"{name}.safetensors").exists()]
-    print(f"\nWeights that come with mdflow: {', '.join(shipped) or 'none'}.")
+    shipped = [shipped_line(name) for name in names if (WEIGHTS / f"{name}.safetensors").exists()]
+    print(f"\nWeights that come with mdflow: {'; '.join(shipped) or 'none'}.")
 
 
 def deployment_of(name: str) -> str:
@@ -72,6 +73,14 @@ def cost_line(name: str, size: tuple[int, int]) -> list[str]:
     if not cost.parameters:
         return [name, "-", "-", str(cost.stride)]
     return [name, f"{cost.parameters / 1e6:.2f} M", f"{cost.multiply_adds / 1e9:.1f} G", str(cost.stride)]
+
+
+def shipped_line(name: str) -> str:
+    """A network whose weights come with mdflow, and which of their options are not the network's own."""
+    network, recorded, _ = read_network(WEIGHTS / f"{name}.safetensors")
+    usual = options_of(network)
+    chosen = ", ".join(f"{option}={value}" for option, value in recorded.items() if value != usual[option].default)
+    return f"{name} ({chosen}: not counted above)" if chosen else name
 
 
 def checkpoint_line(name: str, release: Release) -> list[str]:

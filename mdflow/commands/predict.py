@@ -52,7 +52,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="files or a video; default: as the input",
     )
     parser.add_argument("--scale", type=float, metavar="PIXELS", help="the speed that has full colour")
-    parser.add_argument("--overwrite", action="store_true", help="write into a folder that is not empty")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="write into a folder that is not empty; files of other names stay"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

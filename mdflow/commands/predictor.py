@@ -37,7 +37,7 @@ def add_predictor_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="of the network, such as iterations=24 or fine_iterations=0 (faster)",
+        help="of the network, such as iterations=24; fine_iterations=0 and finest_iterations=0: faster, as published",
     )
     parser.add_argument(
         "--fit", choices=FITS, help="how frames meet the network's stride (docs/evaluation.md); default: pad"
@@ -169,4 +169,4 @@ def require_empty_folder(path: Path, overwrite: bool) -> None:
         raise InputError(f"'{path}' is a file; give a folder for the results.")
     make_folder(path)
     if not overwrite and any(path.iterdir()):
-        raise InputError(f"'{path}' is not empty; use --overwrite to replace what is there, or another folder.")
+        raise InputError(f"'{path}' is not empty; use --overwrite to write into it all the same, or another folder.")

@@ -84,6 +84,7 @@ def run_calibration(arguments: argparse.Namespace) -> None:
     save_network(arguments.out / STAGES["float"], network)
     fold_normalization(network)
     samples = spread(open_training_data(config_of(arguments)), arguments.pairs)
+    print(f"Quantising each convolution of {name} alone, to see what that does: a minute or some.", flush=True)
     ranges, moved = calibrate(network, samples)
     shares = shares_of_modules(network, moved)
     floats = choose_floats(moved, shares, arguments.floats, shuffled(network))

@@ -1,4 +1,7 @@
-"""Pack pairs into tar files of a thousand, for collections larger than a disk: training reads them where they lie."""
+"""Pack pairs into tar files of a thousand, for collections larger than a disk: training reads them where they lie.
+
+Images alone: labels are not stored (mdflow pack keeps them).
+"""
 
 import argparse
 import re
@@ -32,6 +35,8 @@ def run(arguments: argparse.Namespace) -> None:
     written = write_shards(dataset, arguments.out, arguments.pairs, f".{arguments.images}")
     remove_older(arguments.out, written)
     print(f"Wrote {len(dataset)} pairs to {len(written)} shards in {arguments.out}.")
+    if dataset[0].flow12 is not None:
+        print("Their labels were left out: shards hold images alone; `mdflow pack` keeps labels.")
 
 
 def refuse_own_sources(dataset: Dataset, folder: Path) -> None:

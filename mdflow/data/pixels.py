@@ -20,11 +20,18 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write the whole file; InputError when that fails."""
+    """Write the whole file; InputError when that fails, and then no half of it stays."""
     try:
         path.write_bytes(data)
     except OSError as error:
+        remove_half(path)
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+
+def remove_half(path: Path) -> None:
+    """Remove a file that could not be written to its end, but no device."""
+    if path.is_file():
+        path.unlink()
 
 
 def read_pixels(path: Path) -> np.ndarray:

@@ -205,7 +205,7 @@ def check_run(config: RunConfig, resume: bool = False, overwrite: bool = False) 
 def clear(path: Path) -> None:
     """Remove what a run wrote, but for its results; what is somebody else's stays."""
     patterns = ("checkpoints/*", "panels/*", "bad_batches/*", "events.*", "metrics.jsonl", "left_out.txt")
-    for old in [file for pattern in patterns for file in path.glob(pattern)]:
+    for old in [file for pattern in patterns for file in path.glob(pattern) if file.is_file()]:
         old.unlink(missing_ok=True)
 
 

@@ -77,9 +77,9 @@ class Watch:
         self.say(
             "blind",
             visible < BLIND,
-            f"after step {finished} of {self.stage} only {visible:.1f} % of the pixels pass for visible: the network "
-            "calls everything occluded and learns from almost nothing; set loss.occlusion to range_map, raise "
-            "loss.forward_backward_from, or start from trained weights (--init shipped)",
+            f"after step {finished} of {self.stage} only {visible:.1f} % of the pixels pass for visible: the flows of "
+            "both directions contradict each other; without labels that teaches almost nothing: set loss.occlusion to "
+            "range_map, raise loss.forward_backward_from, or start from trained weights (--init shipped)",
         )
 
     def say(self, trouble: str, present: bool, sentence: str) -> None:

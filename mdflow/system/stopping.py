@@ -1,4 +1,4 @@
-"""Being asked to stop: SIGTERM, which clusters send before they take a machine away."""
+"""Being asked to stop: by SIGTERM, which clusters send before they take a machine away, or by Ctrl+C (SIGINT)."""
 
 import multiprocessing
 import signal
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 STATUS = 128 + signal.SIGTERM
 """The exit status of a run that was asked to stop and saved itself: 143, as shells say it."""
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
 
 class Stopped(Exception):
     """A run was asked to stop and has saved what it needs to go on; the message says where it stands."""
@@ -16,21 +18,33 @@ class Stopped(Exception):
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Within, SIGTERM ends nothing: the function that is given says whether one has come."""
+    """Within, a first signal ends nothing: the function that is given says whether one has come. A second one does."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set  # Python delivers signals to the main thread alone
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def give_back() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def note(*_: object) -> None:
+        asked.set()
+        give_back()
+
+    for number in SIGNALS:
+        signal.signal(number, note)
     try:
         yield asked.is_set
     finally:
-        signal.signal(signal.SIGTERM, before)
+        give_back()
 
 
 def ignore_stop_signal() -> None:
-    """For helper processes, which a cluster signals too: they end when the run does."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """For helper processes, which a cluster or a terminal signals too: they end when the run does."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def kill_helpers() -> None:

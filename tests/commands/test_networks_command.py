@@ -20,3 +20,10 @@ def test_early_stops_do_not_lower_the_count_of_deqflow(capsys):
 def test_an_unknown_network_is_answered_with_the_known_ones(capsys):
     assert main(["networks", "flownet9"]) == 2
     assert "choose from fastflownet, raft" in capsys.readouterr().err
+
+
+def test_what_shipped_weights_do_beside_what_is_counted_is_said(capsys):
+    assert main(["networks", "fastflownet", "--size", "64x64"]) == 0
+    assert (
+        "Weights that come with mdflow: fastflownet (fine_iterations=1: not counted above)." in capsys.readouterr().out
+    )

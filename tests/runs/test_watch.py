@@ -56,7 +56,7 @@ def test_good_steps_break_the_row(tmp_path):
     ("figures", "sentence"),
     [
         ({"speed": 0.01}, "collapsed to zero flow; lower loss.smooth1"),
-        ({"visible": 1.0}, "everything occluded .* set loss.occlusion to range_map"),
+        ({"visible": 1.0}, "contradict each other .* set loss.occlusion to range_map"),
     ],
 )
 def test_a_collapse_is_said_once_until_it_comes_back(tmp_path, caplog, figures, sentence):

@@ -12,13 +12,20 @@ from mdflow.system.stopping import Stopped, stop_signal
 from mdflow.training import fit
 
 
-def test_a_signal_is_noticed_and_the_old_behaviour_comes_back():
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_noticed_and_the_old_behaviour_comes_back(number):
+    before = signal.getsignal(number)
     with stop_signal() as asked:
         assert not asked()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
         assert asked()
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_ctrl_c_ends_what_does_not_stop():
+    with stop_signal(), pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
 
 
 def test_a_thread_may_train_too():
@@ -34,8 +41,8 @@ def test_a_thread_may_train_too():
     assert found == [False]
 
 
-@pytest.mark.parametrize("stop", [0, 3, 7])
-def test_a_run_saves_after_the_step_at_hand_and_goes_on_to_the_same_weights(tmp_path, stop):
+@pytest.mark.parametrize(("stop", "number"), [(0, signal.SIGTERM), (3, signal.SIGINT), (7, signal.SIGTERM)])
+def test_a_run_saves_after_the_step_at_hand_and_goes_on_to_the_same_weights(tmp_path, stop, number):
     """Also when the last step is at hand: the stage after it must not begin."""
     expected = train(tmp_path, "whole", steps=8, checkpoint_every=100)
     network, seen = Translation(), []
@@ -43,7 +50,7 @@ def test_a_run_saves_after_the_step_at_hand_and_goes_on_to_the_same_weights(tmp_
     def step(batch, progress):
         seen.append(int(batch["number"]))
         if seen[-1] == stop:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), number)
         return pull(network)(batch, progress)
 
     config = settings(tmp_path, "parts", steps=8, checkpoint_every=100)
