@@ -18,12 +18,16 @@ class Stopped(Exception):
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Within, a first signal ends nothing: the function that is given says whether one has come. A second one does."""
+    """Within, a first signal ends nothing: the function that is given says whether one has come. A second one does.
+
+    A signal that was ignored still is: a shell lets jobs in the background ignore Ctrl+C.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked.is_set  # Python delivers signals to the main thread alone
         return
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
 
     def give_back() -> None:
         for number, handler in before.items():
@@ -33,7 +37,7 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
         asked.set()
         give_back()
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, note)
     try:
         yield asked.is_set

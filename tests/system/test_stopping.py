@@ -12,6 +12,21 @@ from mdflow.system.stopping import Stopped, stop_signal
 from mdflow.training import fit
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal():
+    """A job in the background ignores Ctrl+C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_what_is_ignored_still_is():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with stop_signal() as asked:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert not asked()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_is_noticed_and_the_old_behaviour_comes_back(number):
     before = signal.getsignal(number)
