@@ -18,9 +18,9 @@ class Stopped(Exception):
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], bool]]:
-    """Within, a first signal ends nothing: the function that is given says whether one has come. A second one does.
+    """Within, a signal ends nothing: the function that is given says whether one has come. A second Ctrl+C does.
 
-    A signal that was ignored still is: a shell lets jobs in the background ignore Ctrl+C.
+    Clusters may send SIGTERM twice. A signal that was ignored still is, as jobs in the background ignore Ctrl+C.
     """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -29,20 +29,18 @@ def stop_signal() -> Iterator[Callable[[], bool]]:
     before = {number: signal.getsignal(number) for number in SIGNALS}
     before = {number: handler for number, handler in before.items() if handler is not signal.SIG_IGN}
 
-    def give_back() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def note(*_: object) -> None:
+    def note(number: int, _: object) -> None:
         asked.set()
-        give_back()
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
     for number in before:
         signal.signal(number, note)
     try:
         yield asked.is_set
     finally:
-        give_back()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ignore_stop_signal() -> None:

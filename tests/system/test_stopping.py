@@ -37,6 +37,13 @@ def test_a_signal_is_noticed_and_the_old_behaviour_comes_back(number):
     assert signal.getsignal(number) is before
 
 
+def test_a_cluster_may_ask_twice():
+    with stop_signal() as asked:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert asked()
+
+
 def test_a_second_ctrl_c_ends_what_does_not_stop():
     with stop_signal(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
