@@ -20,7 +20,8 @@ class InstanceNorm(nn.Module):
     """nn.InstanceNorm2d, but a single image's channels stay last: its statistics are those of a batch of one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.shape[-2:].numel() == 1:  # which PyTorch refuses: a single pixel is its own mean
+        # A single pixel, which is its own mean, is refused by PyTorch; an export of any size has no such.
+        if not torch.compiler.is_exporting() and x.shape[-2:].numel() == 1:
             return torch.zeros_like(x)
         if len(x) == 1:
             return F.batch_norm(x, None, None, training=True, eps=EPSILON)
