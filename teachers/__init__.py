@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mdflow.checkpoint import fit_weights, read_network, restore
-from mdflow.errors import InputError
+from mdflow.errors import InputError, hint
 from mdflow.networks import NETWORKS, create
 from mdflow.networks.network import FlowNetwork
 from teachers import deqflow, fastflownet, gma, lightflow, liteflownet2, pwcnet, raft, raft_mdflow, raft_small
@@ -65,7 +65,7 @@ def blueprint(name: str) -> tuple[str, dict[str, object]]:
 def require_known(name: str) -> None:
     """InputError for a name that is neither a network's nor a release's."""
     if name not in RELEASES and name not in NETWORKS:
-        raise InputError(f"Unknown network '{name}'; choose from {', '.join({**NETWORKS, **RELEASES})}.")
+        raise InputError(f"Unknown network '{name}': {hint(name, {**NETWORKS, **RELEASES})}")
 
 
 def require_file(path: Path) -> None:

@@ -49,7 +49,7 @@ ROWS = [
     (f"{PREDICT} a.png b.png -o blocked --overwrite", r"folder 'blocked/flow' cannot be made: File exists"),
     (f"{PREDICT} a.png a.png mixed/1.png -o out", r"Several of the images are named a; .* rename them"),
     # Networks and how they are used
-    ("predict --network fastflow a.png b.png -o out", r"Unknown network 'fastflow'; choose from fastflownet"),
+    ("predict --network fastflow a.png b.png -o out", r"network 'fastflow': did you mean 'fastflownet'\?"),
     (f"{FASTFLOWNET} missing.pth a.png b.png -o out", r"'missing\.pth' do not exist; expected a .* file"),
     (f"{FASTFLOWNET} run a.png b.png -o out", r"'run' are a folder, in which there is no weights.*; expected a file"),
     (f"{FASTFLOWNET} code.pth a.png b.png -o out", r"'code\.pth' is not a plain weight file"),
@@ -107,7 +107,10 @@ ROWS = [
     (f"{PRETRAIN} empty", r"empty holds nothing: no data set is recognised there; expected"),
     (f"{PRETRAIN} one.mp4", r"one\.mp4 has 1 frame\(s\)"),
     (f"{PRETRAIN} text.mp4", r"text\.mp4 cannot be opened as a video"),
-    ("pretrain --network fastflow -o out --data synthetic", r"Unknown network 'fastflow'; choose from fastflownet"),
+    (
+        "pretrain --network fastflow -o out --data synthetic",
+        r"network 'fastflow': did you mean 'fastflownet'\?",
+    ),
     ("pretrain --network zero -o out --data synthetic", r"'zero' has no weights to train; choose another network"),
     (f"{PRETRAIN} synthetic --set los.census=1", r"Unknown setting 'los': did you mean 'loss'"),
     (f"{PRETRAIN} synthetic --set loss.cencus=1", r"Unknown setting 'loss\.cencus': did you mean 'census'"),
@@ -126,9 +129,9 @@ ROWS = [
     ("pretrain -o run --data synthetic --resume", r"'run' was started with other settings: .* to resume"),
     ("pretrain -o notes.txt --data synthetic", r"Cannot write to 'notes\.txt': Not a directory"),
     ("distill --teacher zero --student raft -o out --data synthetic", r"'zero' has no weights to train"),
-    ("distill --student nobody -o out --data synthetic", r"Unknown network 'nobody'; choose from fastflownet"),
+    ("distill --student nobody -o out --data synthetic", r"Unknown network 'nobody': expected one of fastflownet"),
     # The page
-    ("demo --network fastflow", r"Unknown network 'fastflow'; choose from fastflownet"),
+    ("demo --network fastflow", r"network 'fastflow': did you mean 'fastflownet'\?"),
     ("demo --network fastflownet=missing.pth", r"missing\.pth"),
     ("demo --network fastflownet=code.pth", r"'code\.pth' is not a plain weight file"),
     ("demo --port 70000", r"port 70000 is out of range; expected 1 to 65535"),
@@ -137,6 +140,7 @@ ROWS = [
     # Adaptation
     ("adapt missing -o out", r"missing does not exist; expected a video, a folder of videos, or a folder of frames"),
     ("adapt empty -o out", r"empty holds nothing: no data set is recognised there; expected"),
+    ("adapt a.png -o out", r"a\.png is a single image; expected a video, a folder"),
     ("adapt text.mp4 -o out", r"text\.mp4 cannot be opened as a video"),
     ("adapt fine -o out --judge empty", r"empty holds nothing: no data set is recognised there"),
     (

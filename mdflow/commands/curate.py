@@ -9,6 +9,7 @@ from mdflow.data import known_layout
 from mdflow.data.curation.curate import Curation, Rules, curate
 from mdflow.data.curation.curated import extract, require_new
 from mdflow.data.files import list_folders, list_images
+from mdflow.data.pixels import IMAGE_SUFFIXES
 from mdflow.data.videos import list_videos
 from mdflow.errors import InputError
 
@@ -49,6 +50,8 @@ def clips_of(source: Path) -> list[Path]:
     """
     if not source.exists():
         raise InputError(f"{source} does not exist; expected a video, a folder of videos, or a folder of frames.")
+    if source.is_file() and source.suffix.lower() in IMAGE_SUFFIXES:
+        raise InputError(f"{source} is a single image; expected a video, a folder of videos, or a folder of frames.")
     videos = list_videos(source)
     if list_images(source) and not videos:
         return [source]

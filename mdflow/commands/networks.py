@@ -5,7 +5,7 @@ import argparse
 from mdflow.checkpoint import read_network
 from mdflow.commands.training import parse_size
 from mdflow.deployment.profile import measure_cost
-from mdflow.errors import InputError
+from mdflow.errors import InputError, hint
 from mdflow.networks import NETWORKS, options_of
 from mdflow.reports.tables import text_table
 from teachers import RELEASES, WEIGHTS, blueprint, untrained
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> None:
     known = list(dict.fromkeys([*NETWORKS, *RELEASES]))
     unknown = [name for name in arguments.names if name not in known]
     if unknown:
-        raise InputError(f"Unknown network '{unknown[0]}'; choose from {', '.join(known)}.")
+        raise InputError(f"Unknown network '{unknown[0]}': {hint(unknown[0], known)}")
     names = arguments.names or known
     if arguments.check:
         for name in names:

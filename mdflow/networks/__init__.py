@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from mdflow.errors import InputError
+from mdflow.errors import InputError, hint
 from mdflow.networks.deqflow import DEQFlow
 from mdflow.networks.dis import DISFlow
 from mdflow.networks.fastflownet import FastFlowNet
@@ -35,7 +35,7 @@ NETWORKS: dict[str, Callable[..., FlowNetwork]] = {
 def options_of(name: str) -> Mapping[str, inspect.Parameter]:
     """The options of a network, its constructor's keywords; InputError for an unknown name."""
     if name not in NETWORKS:
-        raise InputError(f"Unknown network '{name}'; choose from {', '.join(NETWORKS)}.")
+        raise InputError(f"Unknown network '{name}': {hint(name, NETWORKS)}")
     return inspect.signature(NETWORKS[name]).parameters
 
 

@@ -12,8 +12,10 @@ def test_the_network_knows_its_name_and_options():
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
-    with pytest.raises(InputError, match=r"'flownet9'.*fastflownet, raft, raft_small"):
-        create("flownet9")
+    with pytest.raises(InputError, match=r"'nobody'.*fastflownet, raft, raft_small"):
+        create("nobody")
+    with pytest.raises(InputError, match="'raft_smal': did you mean 'raft_small'"):
+        create("raft_smal")
 
 
 def test_an_unknown_option_is_answered_with_the_known_ones():

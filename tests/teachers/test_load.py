@@ -108,8 +108,10 @@ def test_a_foreign_safetensors_file_is_refused(tmp_path):
 
 
 def test_unknown_names_are_answered_with_the_known_ones():
-    with pytest.raises(InputError, match="raft_mdflow"):
-        load("flownet9")
+    with pytest.raises(InputError, match="expected one of .*raft_mdflow"):
+        load("nobody")
+    with pytest.raises(InputError, match="did you mean 'raft_mdflow'"):
+        load("raft_mdflo")
 
 
 def test_a_release_names_a_network_without_its_weights_too():
