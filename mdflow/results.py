@@ -11,7 +11,7 @@ import av
 import numpy as np
 
 from mdflow.data.io import write_flow, write_image
-from mdflow.data.pixels import remove_half
+from mdflow.data.pixels import whole_or_gone
 from mdflow.directions import BothDirections
 from mdflow.errors import InputError
 from mdflow.visualize import flow_to_colour, occlusion_image, panel, typical_speed
@@ -78,12 +78,12 @@ class VideoFile:
         even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         if not self.stream.codec_context.is_open:
             self.stream.height, self.stream.width = even.shape[:2]
-        with self._says_why_not():
+        with self._says_why_not(), whole_or_gone(self.path):
             self.container.mux(self.stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
 
     def close(self) -> None:
         """Write what the encoder still holds."""
-        with self._says_why_not():
+        with self._says_why_not(), whole_or_gone(self.path):
             self.container.mux(self.stream.encode())
             self.container.close()
 
@@ -92,7 +92,6 @@ class VideoFile:
         try:
             yield
         except OSError as error:
-            remove_half(self.path)
             raise InputError(f"{self.path} cannot be written: {error.strerror}.") from error
 
 

@@ -1,4 +1,5 @@
 import errno
+import io
 import os
 from pathlib import Path
 
@@ -80,13 +81,32 @@ def test_a_video_without_frames_closes(tmp_path):
     VideoFile(tmp_path / "empty.mp4", 25).close()
 
 
-def test_what_cannot_be_written_to_its_end_does_not_stay(tmp_path, monkeypatch):
-    def half(path, data):
-        with path.open("wb") as file:
-            file.write(data[: len(data) // 2])
+class FullDisk(io.BytesIO):
+    """A file of which half can be written."""
+
+    def write(self, data):
+        super().write(data[: len(data) // 2])
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(Path, "write_bytes", half)
+
+def test_what_cannot_be_written_to_its_end_does_not_stay(tmp_path, monkeypatch):
+    def half(path, mode):
+        path.touch()
+        return FullDisk()
+
+    monkeypatch.setattr(Path, "open", half)
     with pytest.raises(InputError, match="No space left"):
         write_flow(tmp_path / "one.flo", np.zeros((4, 5, 2), np.float32))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_opened_stays_as_it_is(tmp_path, monkeypatch):
+    def refuse(path, mode):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / "one.flo").write_bytes(b"mine")
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(InputError, match="Permission denied"):
+        write_flow(tmp_path / "one.flo", np.zeros((4, 5, 2), np.float32))
+    monkeypatch.undo()
+    assert (tmp_path / "one.flo").read_bytes() == b"mine"

@@ -5,10 +5,9 @@ import argparse
 from mdflow.checkpoint import read_network
 from mdflow.commands.training import parse_size
 from mdflow.deployment.profile import measure_cost
-from mdflow.errors import InputError, hint
 from mdflow.networks import NETWORKS, options_of
 from mdflow.reports.tables import text_table
-from teachers import RELEASES, WEIGHTS, blueprint, untrained
+from teachers import RELEASES, WEIGHTS, blueprint, require_known, untrained
 from teachers.release import Release
 
 SIZE = (448, 1024)
@@ -29,11 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print one table of costs and one of checkpoints."""
-    known = list(dict.fromkeys([*NETWORKS, *RELEASES]))
-    unknown = [name for name in arguments.names if name not in known]
-    if unknown:
-        raise InputError(f"Unknown network '{unknown[0]}': {hint(unknown[0], known)}")
-    names = arguments.names or known
+    for name in arguments.names:
+        require_known(name)
+    names = arguments.names or list(dict.fromkeys([*NETWORKS, *RELEASES]))
     if arguments.check:
         for name in names:
             print(deployment_of(name))

@@ -1,5 +1,7 @@
 """Encoded images and their bytes: between files and the arrays that OpenCV gives."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -20,18 +22,24 @@ def read_bytes(path: Path) -> bytes:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write the whole file; InputError when that fails, and then no half of it stays."""
+    """Write the whole file; InputError when that fails, and no half of it stays. What does not open is left alone."""
     try:
-        path.write_bytes(data)
+        with path.open("wb") as file, whole_or_gone(path):
+            file.write(data)
+            file.flush()
     except OSError as error:
-        remove_half(path)
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
 
-def remove_half(path: Path) -> None:
-    """Remove a file that could not be written to its end, but no device."""
-    if path.is_file():
-        path.unlink()
+@contextmanager
+def whole_or_gone(path: Path) -> Iterator[None]:
+    """Remove an open file that cannot be written to its end, but no device."""
+    try:
+        yield
+    except OSError:
+        if path.is_file():
+            path.unlink()
+        raise
 
 
 def read_pixels(path: Path) -> np.ndarray:

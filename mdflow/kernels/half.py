@@ -49,8 +49,8 @@ def convolve_chain(x: Tensor, links: Sequence[Link]) -> Tensor:
     """
     channels = x.shape[1]
     for link in links:
-        if link.weight.shape[1] * link.groups != channels:
-            wanted = link.weight.shape[1] * link.groups
+        wanted = link.weight.shape[1] * link.groups
+        if wanted != channels:
             raise InputError(f"The convolution takes {wanted} channels, got {channels}.")
         channels = len(link.weight)
     biases = [link.weight.new_zeros(len(link.weight)) if link.bias is None else link.bias for link in links]

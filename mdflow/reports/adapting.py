@@ -150,16 +150,16 @@ def comparison(sample: Sample, before: FlowNetwork, after: FlowNetwork) -> tuple
     if truth is None:
         below = [sample.image2, *(unexplained_picture(sample, flow) for flow in flows)]
         labels = ["frame 2", "unexplained, before", "unexplained, after"]
-        below_means = UNEXPLAINED
+        meaning = UNEXPLAINED
     else:
         known = sample.known1
         errors = [endpoint_error(flow, np.where(known[..., None], truth, 0)) for flow in flows]
         below = [flow_to_colour(truth, scale, known), *(error_image(e, known, LARGEST_ERROR) for e in errors)]
         means = [f"{error[known].mean():.2f} px" for error in errors]
         labels = ["truth", f"error, before: {means[0]}", f"error, after: {means[1]}"]
-        below_means = f"Errors: black is none, white {LARGEST_ERROR:g} px and more."
+        meaning = f"Errors: black is none, white {LARGEST_ERROR:g} px and more."
     rows = [[shrunk(sample.image1), *colours], below]
-    caption = f"{sample.name}; full colour is {scale:.1f} px a frame. {below_means}"
+    caption = f"{sample.name}; full colour is {scale:.1f} px a frame. {meaning}"
     return panel(rows, [["frame 1", "flow, before", "flow, after"], labels]), caption
 
 
