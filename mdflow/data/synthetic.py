@@ -8,11 +8,11 @@ import numpy as np
 
 from mdflow.data.sample import Sample
 from mdflow.data.scenes.hardness import hard_textures, with_shadows
-from mdflow.data.scenes.recording import compress, expose, open_shutter, to_pixels
+from mdflow.data.scenes.recording import compress, expose, open_shutter
 from mdflow.data.scenes.regular import regular_surfaces
 from mdflow.data.scenes.scene import Layer, View, flow_to, view, visible_in
 from mdflow.data.scenes.scenery import camera_scene, layered_scene
-from mdflow.data.scenes.textures import make_textures
+from mdflow.data.scenes.textures import make_textures, to_uint8
 from mdflow.errors import InputError
 
 
@@ -116,5 +116,5 @@ class Synthetic:
             shared = np.random.default_rng([self.seed, sequence, 2])
             own = np.random.default_rng([self.seed, sequence, 3, shown.time])
             image = expose(image, shared, own)
-        frame = to_pixels(image)
+        frame = to_uint8(image)
         return compress(frame, int(quality)) if filmed and quality < 95 else frame

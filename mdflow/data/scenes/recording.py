@@ -38,11 +38,6 @@ def expose(image: np.ndarray, shared: np.random.Generator, own: np.random.Genera
     return image + noise * own.normal(0, 1, image.shape) if noise else image
 
 
-def to_pixels(image: np.ndarray) -> np.ndarray:
-    """The image rounded and clipped to uint8."""
-    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
-
-
 def compress(frame: np.ndarray, quality: int) -> np.ndarray:
     """The frame (H,W,3) uint8 after JPEG, colours at half the resolution: blocks and rings, as in a phone's video."""
     _, content = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from mdflow.data.scenes.motion import PlaneMotion
-from mdflow.data.scenes.recording import compress, open_shutter, to_pixels
+from mdflow.data.scenes.recording import compress, open_shutter
 from mdflow.data.scenes.scene import Layer, View, view
+from mdflow.data.scenes.textures import to_uint8
 
 SIZE = (48, 96)
 
@@ -54,7 +55,7 @@ def test_a_shorter_exposure_blurs_less():
 def test_compression_loses_more_at_a_lower_quality_and_keeps_colours():
     rng = np.random.default_rng(0)
     noise = cv2.GaussianBlur(rng.normal(128, 300, (64, 80, 3)), (0, 0), 3)
-    frame = to_pixels(noise + np.array([60, 0, -60]))
+    frame = to_uint8(noise + np.array([60, 0, -60]))
     errors = []
     for quality in (90, 30):
         made = compress(frame, quality)
@@ -65,4 +66,4 @@ def test_compression_loses_more_at_a_lower_quality_and_keeps_colours():
 
 
 def test_pixels_are_rounded_and_clipped():
-    assert to_pixels(np.array([-3.0, 1.6, 254.5, 300.0])).tolist() == [0, 2, 254, 255]
+    assert to_uint8(np.array([-3.0, 1.6, 254.5, 300.0])).tolist() == [0, 2, 254, 255]
