@@ -95,15 +95,28 @@ def draw_geometry(count: int, frame: Size, config: AugmentConfig, device: torch.
     return Geometry(ranks.own(to_source1).to(device), ranks.own(to_source2).to(device), crop)
 
 
-def crop_only(count: int, frame: Size, config: AugmentConfig, device: torch.device) -> Geometry:
-    """A random crop at whole pixels and nothing else."""
+@dataclass(frozen=True)
+class Window:
+    """A part of each item of a batch, at whole pixels: corners are the first pixels (x, y), size (height, width)."""
+
+    corners: list[tuple[int, int]]
+    size: Size
+
+    def cut(self, maps: Tensor) -> Tensor:
+        """The parts of maps (B,C,H,W), (B,C,h,w); of flows too, which it leaves as they are."""
+        height, width = self.size
+        if maps.shape[-2:] == self.size:
+            return maps
+        parts = [one[:, y : y + height, x : x + width] for one, (x, y) in zip(maps, self.corners, strict=True)]
+        return torch.stack(parts)
+
+
+def draw_window(count: int, frame: Size, config: AugmentConfig) -> Window:
+    """A random crop at whole pixels and nothing else; drawn for all ranks, as `draw_geometry`."""
     crop = (min(config.crop[0], frame[0]), min(config.crop[1], frame[1]))
     count = count * ranks.count()
-    matrix = torch.eye(3).repeat(count, 1, 1)
-    matrix[:, 0, 2] = torch.randint(frame[1] - crop[1] + 1, (count,)).float()
-    matrix[:, 1, 2] = torch.randint(frame[0] - crop[0] + 1, (count,)).float()
-    matrix = ranks.own(matrix).to(device)
-    return Geometry(matrix, matrix, crop)
+    x, y = (torch.randint(frame[side] - crop[side] + 1, (count,)) for side in (1, 0))
+    return Window([(int(a), int(b)) for a, b in ranks.own(torch.stack([x, y], dim=1))], crop)
 
 
 def source_matrix(center: Tensor, scale: Tensor, angle: Tensor, size: Tensor) -> Tensor:

@@ -51,15 +51,15 @@ def teach_teacher(
     The labels are masked by the light network's own current occlusion, and if asked for weighted by how sure the
     student is of them (U2Flow). The second term is the paper's multi-target learning: it is what gave its best result.
     """
-    crops, coloured, geometry = cut_crops(batch, config.augment)
+    crops, coloured, window = cut_crops(batch, config.augment)
     labels12, labels21 = pseudo_labels(student, batch["image1"], batch["image2"])
-    labels = (geometry.image1(labels12), geometry.image2(labels21))  # a whole-pixel crop leaves a flow as it is
+    labels = (window.cut(labels12), window.cut(labels21))
     flows12, flows21 = teacher.both_directions(crops.image1, crops.image2)
     terms, weights = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
     terms = {name: config.unsupervised * value for name, value in terms.items()} if config.unsupervised else {}
     if config.confidence.deviation is not None:
         sure1, sure2 = sureness(student, batch["image1"], batch["image2"], config.confidence.deviation)
-        weights = (weights[0] * geometry.image1(sure1), weights[1] * geometry.image2(sure2))
+        weights = (weights[0] * window.cut(sure1), weights[1] * window.cut(sure2))
     judged = config.supervised.model_copy(update={"uncertainty": 0.0})  # the student alone foretells its error
     supervised = imitation_loss(teacher, coloured, labels, weights, config.augment, judged)
     return terms | {"supervised": config.labels * supervised}

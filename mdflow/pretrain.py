@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mdflow.augment import Geometry, crop_only
+from mdflow.augment import Window, draw_window
 from mdflow.config import AugmentConfig, PretrainConfig
 from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
@@ -48,11 +48,11 @@ def pretrain_step(
     own occlusion, is the label of a second pass over the augmented pair. `start`, a frozen network, anchors what is not
     visible, and labels what is.
     """
-    crops, coloured, geometry = cut_crops(batch, config.augment)
+    crops, coloured, window = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
     if start is not None:
-        known, seen = known_flows(start, batch, geometry)
+        known, seen = known_flows(start, batch, window)
         flows = torch.cat([flows12[-1], flows21[-1]]).float()
         if config.anchor:
             terms["anchor"] = config.anchor * anchor_loss(known, crops, flows, visible)
@@ -67,16 +67,15 @@ def pretrain_step(
     return terms
 
 
-def known_flows(start: FlowNetwork, batch: Batch, geometry: Geometry) -> Pair:
+def known_flows(start: FlowNetwork, batch: Batch, window: Window) -> Pair:
     """A frozen network's flows of the whole frames, cut to the crops, and where they are visible; flow12 first.
 
     (2B,2,h,w) and (2B,1,h,w). With fine iterations and whole frames it knows more than the network that learns sees.
     """
     flow12, flow21 = pseudo_labels(start, batch["image1"], batch["image2"])
     visible1, visible2 = visible_inside(flow12, flow21), visible_inside(flow21, flow12)
-    # A whole-pixel crop leaves a flow as it is.
-    flows = torch.cat([geometry.image1(flow12), geometry.image2(flow21)])
-    return flows, torch.cat([geometry.image1(visible1), geometry.image2(visible2)])
+    flows = torch.cat([window.cut(flow12), window.cut(flow21)])
+    return flows, torch.cat([window.cut(visible1), window.cut(visible2)])
 
 
 def anchor_loss(known: Tensor, crops: Crops, flows: Tensor, visible: Pair) -> Tensor:
@@ -100,12 +99,13 @@ def label_loss(known: Tensor, seen: Tensor, flows: Tensor) -> Tensor:
     return masked_mean(endpoint_error(resize_flow(flows, known.shape[-2:]), known) * seen)
 
 
-def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, tuple[Tensor, Tensor], Geometry]:
-    """A random crop of the clean frames, the same crop of their coloured twins, and the geometry that cuts it."""
+def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, Pair, Window]:
+    """A random crop of the clean frames, the same crop of their coloured twins, and the window that cuts it."""
     frame1, frame2 = batch["image1"], batch["image2"]
-    geometry = crop_only(len(frame1), frame1.shape[-2:], config, frame1.device)
-    crops = Crops(geometry.image1(frame1), geometry.image2(frame2), frame1, frame2, geometry.to_source1[:, :2, 2])
-    return crops, (geometry.image1(batch["coloured1"]), geometry.image2(batch["coloured2"])), geometry
+    window = draw_window(len(frame1), tuple(frame1.shape[-2:]), config)
+    origin = torch.tensor(window.corners, dtype=frame1.dtype, device=frame1.device)
+    crops = Crops(window.cut(frame1), window.cut(frame2), frame1, frame2, origin)
+    return crops, (window.cut(batch["coloured1"]), window.cut(batch["coloured2"])), window
 
 
 def run(config: PretrainConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder) -> None:

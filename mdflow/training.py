@@ -94,7 +94,8 @@ def make_optimiser(learner: FlowNetwork, config: OptimiserConfig) -> torch.optim
     if free:
         groups.append({"params": [learning[name] for name in free], "weight_decay": 0.0})
     kind = torch.optim.AdamW if config.decoupled else torch.optim.Adam
-    return kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay)
+    # Fused: one pass over each weight in place of eight.
+    return kind(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
@@ -264,4 +265,4 @@ def precision(config: RunConfig, device: torch.device) -> torch.autocast:
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """The batch on the device, images in [0,1]."""
     moved = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-    return {name: value.float() / 255 if value.dtype == torch.uint8 else value for name, value in moved.items()}
+    return {name: value.float().div_(255) if value.dtype == torch.uint8 else value for name, value in moved.items()}

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 from pictures import constant_flow, texture
 
-from mdflow.augment import crop_only, draw_geometry, erase
+from mdflow.augment import draw_geometry, draw_window, erase
 from mdflow.config import AugmentConfig
 from mdflow.geometry import warp
 
@@ -175,19 +175,22 @@ def test_crops_lie_anywhere_in_the_frame():
         assert float(place.mean()) == pytest.approx(free / 2, rel=0.1)
 
 
-def test_a_crop_alone_keeps_every_pixel_as_it_is():
+def test_a_window_keeps_every_pixel_as_it_is():
     frame = (65, 129)
-    image, flow = texture(*frame, batch=6), 5 * texture(*frame, seed=1, batch=6)[:, :2]
+    image = texture(*frame, batch=6)
     torch.manual_seed(3)
-    geometry = crop_only(6, frame, plain(), CPU)
-    places = geometry.to_source1[:, :2, 2].long().tolist()
-    assert len({tuple(place) for place in places}) > 3
-    for index, (x, y) in enumerate(places):
-        part = (index, slice(None), slice(y, y + CROP[0]), slice(x, x + CROP[1]))
-        assert torch.equal(geometry.image1(image)[index], image[part])
-        assert torch.equal(geometry.image2(flow)[index], flow[part])
-        assert torch.allclose(geometry.flow12(flow)[index], flow[part], atol=1e-4)
-        assert (geometry.mask1(image[:, :1] * 0 + 1)[index] == 1).all()
+    window = draw_window(6, frame, plain())
+    assert len(set(window.corners)) > 3
+    for index, (x, y) in enumerate(window.corners):
+        assert torch.equal(window.cut(image)[index], image[index, :, y : y + CROP[0], x : x + CROP[1]])
+
+
+def test_windows_lie_anywhere_in_the_frame_and_are_no_larger():
+    x, y = torch.tensor(draw_window(400, FRAME, plain()).corners).unbind(1)
+    for place, free in ((x, FRAME[1] - CROP[1]), (y, FRAME[0] - CROP[0])):
+        assert place.min() == 0 and place.max() == free
+    small = texture(20, 30, batch=2)
+    assert torch.equal(draw_window(2, (20, 30), plain()).cut(small), small)
 
 
 def test_each_pair_gets_its_own_draw_and_the_same_seed_the_same():
@@ -236,15 +239,14 @@ def test_mixed_precision_does_not_round_coordinates():
     """Under autocast a matrix product has 8 bits: a pixel of a frame of 1000 would move by several."""
     config, frame = AugmentConfig(crop=(8, 600), relative=2), (64, 1000)
     flow = constant_flow(3, 1, *frame)
-    for make in (draw_geometry, crop_only):
-        found = []
-        for mixed in (False, True):
-            torch.manual_seed(0)
-            with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
-                geometry = make(1, frame, config, CPU)
-                found.append((geometry.to_source2, geometry.points(geometry.to_source1), geometry.flow12(flow)))
-        for exact, rounded in zip(*found, strict=True):
-            assert torch.allclose(exact, rounded, atol=1e-3)
+    found = []
+    for mixed in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            geometry = draw_geometry(1, frame, config, CPU)
+            found.append((geometry.to_source2, geometry.points(geometry.to_source1), geometry.flow12(flow)))
+    for exact, rounded in zip(*found, strict=True):
+        assert torch.allclose(exact, rounded, atol=1e-3)
 
 
 def test_weights_travel_like_a_picture_where_they_count():
