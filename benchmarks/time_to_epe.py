@@ -30,7 +30,7 @@ from mdflow.data.sample import Dataset, Sample
 from mdflow.errors import InputError
 from mdflow.evaluate import evaluate
 from mdflow.networks.network import FlowNetwork
-from mdflow.pretrain import pretrain_step
+from mdflow.pretrain import pretrain_step, sees_itself_from
 from mdflow.reports.tables import text_table
 from mdflow.settings import build
 from mdflow.system.processor import has_bfloat16
@@ -151,7 +151,7 @@ def stepper(network: FlowNetwork, config: PretrainConfig, data: Dataset, plain: 
     """Load, learn, update."""
     device = pick_device(config.device)
     optimiser = make_optimiser(network, config.optimiser)
-    stream = batches(data, config, start=0, labels=False)
+    stream = batches(data, config, start=0, labels=False, coloured_from=sees_itself_from(config))
 
     def step() -> None:
         batch = to_device(next(stream), device)

@@ -15,7 +15,7 @@ from mdflow.imitation import imitation_loss, pseudo_labels
 from mdflow.multi_frame import hidden_labels
 from mdflow.networks.network import FlowNetwork
 from mdflow.occlusion import visible_inside
-from mdflow.pretrain import cut_crops
+from mdflow.pretrain import cut_coloured, cut_crops
 from mdflow.runs.folder import RunFolder
 from mdflow.training import fit
 from mdflow.uncertainty import foretelling, sureness
@@ -51,7 +51,7 @@ def teach_teacher(
     The labels are masked by the light network's own current occlusion, and if asked for weighted by how sure the
     student is of them (U2Flow). The second term is the paper's multi-target learning: it is what gave its best result.
     """
-    crops, coloured, window = cut_crops(batch, config.augment)
+    crops, window = cut_crops(batch, config.augment)
     labels12, labels21 = pseudo_labels(student, batch["image1"], batch["image2"])
     labels = (window.cut(labels12), window.cut(labels21))
     flows12, flows21 = teacher.both_directions(crops.image1, crops.image2)
@@ -61,6 +61,7 @@ def teach_teacher(
         sure1, sure2 = sureness(student, batch["image1"], batch["image2"], config.confidence.deviation)
         weights = (weights[0] * window.cut(sure1), weights[1] * window.cut(sure2))
     judged = config.supervised.model_copy(update={"uncertainty": 0.0})  # the student alone foretells its error
+    coloured = cut_coloured(batch, window)
     supervised = imitation_loss(teacher, coloured, labels, weights, config.augment, judged)
     return terms | {"supervised": config.labels * supervised}
 

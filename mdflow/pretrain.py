@@ -1,6 +1,7 @@
 """MDFlow's stage 1: a light network learns from raw video alone."""
 
 import copy
+import math
 from functools import partial
 from typing import Any
 
@@ -48,7 +49,7 @@ def pretrain_step(
     own occlusion, is the label of a second pass over the augmented pair. `start`, a frozen network, anchors what is not
     visible, and labels what is.
     """
-    crops, coloured, window = cut_crops(batch, config.augment)
+    crops, window = cut_crops(batch, config.augment)
     flows12, flows21 = network.both_directions(crops.image1, crops.image2)
     terms, visible = unsupervised_loss(crops, flows12, flows21, config.loss, progress)
     if start is not None:
@@ -62,6 +63,7 @@ def pretrain_step(
     if config.self_weight and ramp:
         size = crops.image1.shape[-2:]
         labels = (resize_flow(flows12[-1].float(), size), resize_flow(flows21[-1].float(), size))
+        coloured = cut_coloured(batch, window)
         own = imitation_loss(network, coloured, labels, visible, config.augment, config.self_loss)
         terms["self"] = ramp * config.self_weight * own
     return terms
@@ -99,13 +101,22 @@ def label_loss(known: Tensor, seen: Tensor, flows: Tensor) -> Tensor:
     return masked_mean(endpoint_error(resize_flow(flows, known.shape[-2:]), known) * seen)
 
 
-def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, Pair, Window]:
-    """A random crop of the clean frames, the same crop of their coloured twins, and the window that cuts it."""
+def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, Window]:
+    """A random crop of the clean frames, and the window that cuts it."""
     frame1, frame2 = batch["image1"], batch["image2"]
     window = draw_window(len(frame1), tuple(frame1.shape[-2:]), config)
     origin = torch.tensor(window.corners, dtype=frame1.dtype, device=frame1.device)
-    crops = Crops(window.cut(frame1), window.cut(frame2), frame1, frame2, origin)
-    return crops, (window.cut(batch["coloured1"]), window.cut(batch["coloured2"])), window
+    return Crops(window.cut(frame1), window.cut(frame2), frame1, frame2, origin), window
+
+
+def cut_coloured(batch: Batch, window: Window) -> Pair:
+    """The same crop of the coloured frames."""
+    return window.cut(batch["coloured1"]), window.cut(batch["coloured2"])
+
+
+def sees_itself_from(config: PretrainConfig) -> int:
+    """The step from which on the network may be shown its own flow on coloured frames."""
+    return math.floor(config.self_from * config.steps) if config.self_weight else config.steps
 
 
 def run(config: PretrainConfig, network: FlowNetwork, dataset: Dataset, held_out: Dataset, folder: RunFolder) -> None:
@@ -114,7 +125,7 @@ def run(config: PretrainConfig, network: FlowNetwork, dataset: Dataset, held_out
     fit(
         learner=network,
         step=lambda batch, progress: pretrain_step(network, config, batch, progress, start),
-        stream=partial(batches, dataset, config, labels=False),
+        stream=partial(batches, dataset, config, labels=False, coloured_from=sees_itself_from(config)),
         examine=Examiner(held_out, config.score_pairs),
         config=config,
         steps=config.steps,

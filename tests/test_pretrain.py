@@ -9,7 +9,16 @@ from toy import Pairs, Stopped, Translation, captured
 from mdflow import pretrain
 from mdflow.config import AugmentConfig, DistillConfig, PretrainConfig
 from mdflow.networks import create
-from mdflow.pretrain import HIDDEN, anchor_loss, cut_crops, known_flows, label_loss, pretrain_step
+from mdflow.pretrain import (
+    HIDDEN,
+    anchor_loss,
+    cut_coloured,
+    cut_crops,
+    known_flows,
+    label_loss,
+    pretrain_step,
+    sees_itself_from,
+)
 from mdflow.runs.folder import open_run
 from mdflow.runs.history import read_metrics
 
@@ -39,11 +48,12 @@ def batch(dx: int = 3, dy: int = -1, height: int = 64, width: int = 80) -> dict[
 def test_crops_are_cut_alike_from_clean_and_coloured_frames():
     torch.manual_seed(0)
     found = batch()
-    crops, (coloured1, coloured2), _ = cut_crops(found, settings(augment={"crop": (32, 48)}).augment)
+    crops, window = cut_crops(found, settings(augment={"crop": (32, 48)}).augment)
+    coloured1, coloured2 = cut_coloured(found, window)
     assert crops.image1.shape == (2, 3, 32, 48)
     for index, (x, y) in enumerate(crops.origin.long().tolist()):
-        window = found["image2"][index, :, y : y + 32, x : x + 48]
-        assert torch.equal(crops.image2[index], window)
+        part = found["image2"][index, :, y : y + 32, x : x + 48]
+        assert torch.equal(crops.image2[index], part)
     assert torch.allclose(coloured1, 0.9 * crops.image1, atol=1e-4)
     assert torch.allclose(coloured2, 0.9 * crops.image2, atol=1e-4)
     assert crops.frame1 is found["image1"]
@@ -63,7 +73,7 @@ def test_at_the_true_flow_there_is_nothing_to_learn():
 def test_the_start_anchors_what_leaves_the_frame_and_by_less_what_is_hidden():
     """Motion of 16 px leaves the frame, 64 px wide, through a quarter of its columns; from the middle it does not."""
     still = AugmentConfig(**STILL, crop=(64, 64))
-    crops, _, _ = cut_crops(batch(16, 0, width=64), still)
+    crops, _ = cut_crops(batch(16, 0, width=64), still)
     flows, known = (torch.tensor([x, 0.0]).view(1, 2, 1, 1).repeat(4, 1, 64, 64) for x in (20.0, 16.0))
     flows[2:], known[2:] = -flows[2:], -known[2:]
     seen = [torch.ones(2, 1, 64, 64)] * 2
@@ -91,7 +101,7 @@ def test_the_starts_flow_of_whole_frames_labels_what_it_sees():
     still = AugmentConfig(**STILL, crop=(64, 64))
     torch.manual_seed(0)
     frames = batch(16, 0)
-    crops, _, window = cut_crops(frames, still)
+    crops, window = cut_crops(frames, still)
     known, seen = known_flows(Translation(16, 0), frames, window)
     torch.testing.assert_close(known[:, 0].mean((1, 2)), torch.tensor([16.0, 16.0, -16.0, -16.0]))
     unlabelled = torch.cat([crops.origin[:, 0], 16 - crops.origin[:, 0]])  # columns, of flow12 and of flow21
@@ -132,6 +142,20 @@ def test_the_networks_own_flow_becomes_a_label_after_a_while(progress, share):
         assert "self" not in terms
     else:
         assert float(terms["self"].detach()) == pytest.approx(share * 2 * 10**0.5, rel=1e-2)
+
+
+@pytest.mark.parametrize(("steps", "self_from", "weight"), [(10, 0.6, 0.1), (7, 0.5, 0.1), (3, 0, 0.1), (4, 0.5, 0)])
+def test_coloured_frames_are_made_from_the_step_on_that_needs_them(steps, self_from, weight):
+    config = settings(augment=STILL | {"crop": (64, 64)}, steps=steps, self_weight=weight, self_from=self_from)
+    needing = []
+    for number in range(steps):
+        one = {name: image for name, image in batch().items() if "coloured" not in name}
+        try:
+            pretrain_step(Translation(3, -1), config, one, number / steps)
+        except KeyError:
+            needing.append(number)
+    assert all(number >= sees_itself_from(config) for number in needing)
+    assert min(needing, default=steps) <= sees_itself_from(config) + 1
 
 
 def test_its_own_flow_of_clean_frames_is_a_label_where_it_is_visible(monkeypatch):

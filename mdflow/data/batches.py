@@ -53,16 +53,24 @@ class Positions(Sampler[list[tuple[int, int]]]):
 
 
 class Frames:
-    """A dataset's pairs as uint8 tensors of one size, with a photometric twin, and what is asked for.
+    """A dataset's pairs as uint8 tensors of one size, and what is asked for.
 
-    labels: flow12 and its mask; previous: the frame before, and whether there is one.
+    labels: flow12 and its mask; previous: the frame before, and whether there is one; coloured_from: the first position
+    in the stream with a photometric twin.
     """
 
     def __init__(
-        self, dataset: Dataset, data: DataConfig, augment: AugmentConfig, seed: int, labels: bool, previous: bool
+        self,
+        dataset: Dataset,
+        data: DataConfig,
+        augment: AugmentConfig,
+        seed: int,
+        labels: bool,
+        previous: bool,
+        coloured_from: int,
     ) -> None:
         self.dataset, self.data, self.augment, self.seed = dataset, data, augment, seed
-        self.labels, self.previous = labels, previous
+        self.labels, self.previous, self.coloured_from = labels, previous, coloured_from
         self.size = (max(data.frame[0], augment.crop[0]), max(data.frame[1], augment.crop[1]))
         self.colour = None
 
@@ -74,8 +82,9 @@ class Frames:
             pair = reverse(pair)
         pair = cut(pair, self.size, self.data.resize, rng)
         batch = {"image1": planes(pair.image1), "image2": planes(pair.image2)}
-        coloured = self.coloured(pair, int(rng.integers(2**31)))
-        batch |= {"coloured1": planes(coloured[0]), "coloured2": planes(coloured[1])}
+        if position >= self.coloured_from:
+            coloured = self.coloured(pair, int(rng.integers(2**31)))
+            batch |= {"coloured1": planes(coloured[0]), "coloured2": planes(coloured[1])}
         if self.labels:
             batch |= label_planes(pair)
         if self.previous:
@@ -202,15 +211,23 @@ def label_planes(pair: Sample) -> Batch:
 
 
 def batches(
-    dataset: Dataset, config: RunConfig, start: int, labels: bool, shift: int = 0, previous: bool = False
+    dataset: Dataset,
+    config: RunConfig,
+    start: int,
+    labels: bool,
+    shift: int = 0,
+    previous: bool = False,
+    coloured_from: int = 0,
 ) -> Iterator[Batch]:
     """The endless stream of batches from step `start` on; images (B,3,h,w) uint8, flow12 float32, valid1 bool.
 
     shift: added to the seed, it gives each of a run's stages batches of its own. previous: with image0, the frame
     before image1, and known0 (B,) bool, whether there is one (half of the pairs are played backwards and have none).
+    coloured_from: the first step with coloured1 and coloured2, which take most of a worker's time.
     """
     seed, workers = config.seed + shift, config.data.workers
-    frames = Frames(WithPrevious(dataset) if previous else dataset, config.data, config.augment, seed, labels, previous)
+    source, first = WithPrevious(dataset) if previous else dataset, coloured_from * config.batch_size
+    frames = Frames(source, config.data, config.augment, seed, labels, previous, first)
     sampler = Positions(dataset, config.batch_size, seed, start)
     if workers:
         # A loader that is still referred to, as by the traceback of an error, does not end its workers itself.

@@ -49,7 +49,7 @@ def stream(start: int = 0, count: int = 4, seed: int = 0, workers: int = 0, **op
     dataset = options.pop("dataset", None) or Noise()
     augment = AugmentConfig(colour=options.pop("colour", 0.0), crop=options.pop("crop", (16, 16)))
     config = RunConfig(data=data, augment=augment, batch_size=2, seed=seed)
-    return list(itertools.islice(batches(dataset, config, start, options.pop("labels", True)), count))
+    return list(itertools.islice(batches(dataset, config, start, options.pop("labels", True), **options), count))
 
 
 def same(one: dict, other: dict) -> bool:
@@ -96,6 +96,13 @@ def test_coloured_twins_show_the_same_crop():
     plain, coloured = batch["image1"].float().flatten(), batch["coloured1"].float().flatten()
     assert not torch.equal(plain, coloured)
     assert torch.corrcoef(torch.stack([plain, coloured]))[0, 1] > 0.2
+
+
+def test_coloured_twins_from_a_step_on_and_the_rest_is_the_same():
+    late = stream(count=4, colour=1.0, coloured_from=2)
+    assert ["coloured1" in batch for batch in late] == [False, False, True, True]
+    for one, other in zip(late, stream(count=4, colour=1.0), strict=True):
+        assert same(one, {name: other[name] for name in one})
 
 
 def test_half_of_the_pairs_are_played_backwards():
