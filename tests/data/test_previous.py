@@ -68,7 +68,7 @@ def test_a_dataset_that_knows_no_order_has_none():
 def test_the_loader_says_which_pairs_have_one(tmp_path):
     dataset = WithPrevious(FrameFolders(numbered(tmp_path / "a", 4)))
     data, augment = DataConfig(frame=(16, 24), resize=False), AugmentConfig(colour=0, crop=(16, 16))
-    frames = Frames(dataset, data, augment, seed=0, labels=False, previous=True)
+    frames = Frames(dataset, data, augment, seed=0, labels=False, previous=True, coloured_from=0)
     for position in range(12):
         batch = frames[position, 1]
         red = {name: int(batch[name][0, 0, 0]) for name in ("image0", "image1", "image2")}
