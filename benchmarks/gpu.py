@@ -29,7 +29,7 @@ from mdflow.networks.fastflownet import DISPLACEMENTS, RADIUS
 from mdflow.networks.network import FlowNetwork
 from mdflow.pretrain import pretrain_step
 from mdflow.settings import build
-from mdflow.training import precision, update
+from mdflow.training import make_optimiser, precision, update
 
 INFERENCE, TRAINING = (448, 1024), (384, 832)
 REPEATS = 50  # calls of a kernel in one turn: one alone is shorter than its launch
@@ -218,8 +218,8 @@ def distillation_steps(batch: Batch, device: torch.device) -> Ways:
 def stepper(device: torch.device, bits: str, loss: Callable[[FlowNetwork], Tensor]) -> Callable[[], None]:
     """Learn, update: a new FastFlowNet."""
     network = create("fastflownet").to(device).train()
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
     config = build(PretrainConfig, precision=bits)
+    optimiser = make_optimiser(network, config.optimiser)
 
     def step() -> None:
         with precision(config, device):
