@@ -231,7 +231,6 @@ def stepper(device: torch.device, bits: str, loss: Callable[[FlowNetwork], Tenso
 
 def busy_share(way: Callable[[], object]) -> float:
     """The share of the time in which the GPU computes."""
-    way()
     activities = [torch.profiler.ProfilerActivity.CUDA]
     (times,) = take_turns({"step": way}, 5).values()
     with torch.profiler.profile(activities=activities) as found:

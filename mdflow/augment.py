@@ -74,7 +74,7 @@ def draw_geometry(count: int, frame: Size, config: AugmentConfig, device: torch.
     masked by `mask1`. Of several ranks each draws for all of them and takes its own: as one process would.
     """
     count = count * ranks.count()
-    crop = (min(config.crop[0], frame[0]), min(config.crop[1], frame[1]))
+    crop = crop_inside(frame, config)
     size, full = torch.tensor([crop[1], crop[0]]).float(), torch.tensor([frame[1], frame[0]]).float()
     zoom = 2 ** uniform(count, *config.zoom)
     stretch = 2 ** (uniform(count, -config.stretch, config.stretch) / 2)
@@ -111,12 +111,17 @@ class Window:
         return torch.stack(parts)
 
 
-def draw_window(count: int, frame: Size, config: AugmentConfig) -> Window:
-    """A random crop at whole pixels and nothing else; drawn for all ranks, as `draw_geometry`."""
-    crop = (min(config.crop[0], frame[0]), min(config.crop[1], frame[1]))
-    count = count * ranks.count()
+def draw_window(maps: Tensor, config: AugmentConfig) -> Window:
+    """A random crop of maps (B,C,H,W) at whole pixels and nothing else; drawn for all ranks, as `draw_geometry`."""
+    count, frame = len(maps) * ranks.count(), maps.shape[-2:]
+    crop = crop_inside(frame, config)
     x, y = (torch.randint(frame[side] - crop[side] + 1, (count,)) for side in (1, 0))
-    return Window([(int(a), int(b)) for a, b in ranks.own(torch.stack([x, y], dim=1))], crop)
+    return Window([tuple(corner) for corner in ranks.own(torch.stack([x, y], dim=1)).tolist()], crop)
+
+
+def crop_inside(frame: Size, config: AugmentConfig) -> Size:
+    """The size of crops, no larger than the frame."""
+    return min(config.crop[0], frame[0]), min(config.crop[1], frame[1])
 
 
 def source_matrix(center: Tensor, scale: Tensor, angle: Tensor, size: Tensor) -> Tensor:

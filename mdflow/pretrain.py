@@ -104,7 +104,7 @@ def label_loss(known: Tensor, seen: Tensor, flows: Tensor) -> Tensor:
 def cut_crops(batch: Batch, config: AugmentConfig) -> tuple[Crops, Window]:
     """A random crop of the clean frames, and the window that cuts it."""
     frame1, frame2 = batch["image1"], batch["image2"]
-    window = draw_window(len(frame1), tuple(frame1.shape[-2:]), config)
+    window = draw_window(frame1, config)
     origin = torch.tensor(window.corners, dtype=frame1.dtype, device=frame1.device)
     return Crops(window.cut(frame1), window.cut(frame2), frame1, frame2, origin), window
 

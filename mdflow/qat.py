@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from mdflow.augment import draw_window
 from mdflow.config import QuantizeConfig
 from mdflow.data.batches import Batch, batches
 from mdflow.data.sample import Dataset
 from mdflow.examine import Examiner
 from mdflow.losses import supervised_loss
 from mdflow.networks.network import FlowNetwork
-from mdflow.pretrain import cut_coloured, cut_crops
+from mdflow.pretrain import cut_coloured
 from mdflow.runs.folder import RunFolder
 from mdflow.training import fit
 
@@ -20,8 +21,7 @@ def qat_step(teacher: FlowNetwork, learner: FlowNetwork, config: QuantizeConfig,
     Unlike a student, the learner is meant to become the teacher, errors included: it sees what the teacher sees. The
     coarser flows are not judged: the teacher's own are far from its last, and this distance would outweigh rounding.
     """
-    _, window = cut_crops(batch, config.augment)
-    images = cut_coloured(batch, window)
+    images = cut_coloured(batch, draw_window(batch["coloured1"], config.augment))
     with torch.no_grad():
         target = teacher(*images, last_only=True)[-1].float()
     learner.eval()  # the grids were laid for the running statistics that the float network uses

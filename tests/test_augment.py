@@ -179,18 +179,18 @@ def test_a_window_keeps_every_pixel_as_it_is():
     frame = (65, 129)
     image = texture(*frame, batch=6)
     torch.manual_seed(3)
-    window = draw_window(6, frame, plain())
+    window = draw_window(image, plain())
     assert len(set(window.corners)) > 3
     for index, (x, y) in enumerate(window.corners):
         assert torch.equal(window.cut(image)[index], image[index, :, y : y + CROP[0], x : x + CROP[1]])
 
 
 def test_windows_lie_anywhere_in_the_frame_and_are_no_larger():
-    x, y = torch.tensor(draw_window(400, FRAME, plain()).corners).unbind(1)
+    x, y = torch.tensor(draw_window(torch.empty(400, 1, *FRAME), plain()).corners).unbind(1)
     for place, free in ((x, FRAME[1] - CROP[1]), (y, FRAME[0] - CROP[0])):
         assert place.min() == 0 and place.max() == free
     small = texture(20, 30, batch=2)
-    assert torch.equal(draw_window(2, (20, 30), plain()).cut(small), small)
+    assert torch.equal(draw_window(small, plain()).cut(small), small)
 
 
 def test_each_pair_gets_its_own_draw_and_the_same_seed_the_same():
